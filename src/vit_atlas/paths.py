@@ -1,0 +1,35 @@
+"""Where stages read and write, relative to the project's root (the folder with dvc.yaml)."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+CLASSIFICATION_DATA = Path("data/classification")
+CAPTIONING_DATA = Path("data/captioning")
+
+PREPARED = Path("build/prepared")
+MANIFEST = PREPARED / "manifest.csv"
+CLASSES = PREPARED / "classes.json"
+MODEL = Path("build/model")
+HISTORY = Path("build/history.csv")
+PREDICTIONS = Path("build/predictions.csv")
+
+PREPARE_METRICS = Path("metrics/prepare.json")
+EVALUATE_METRICS = Path("metrics/evaluate.json")
+EMBEDDINGS_METRICS = Path("metrics/embeddings.json")
+ATTENTION_METRICS = Path("metrics/attention.json")
+
+CLASS_COUNTS = Path("plots/prepare/class_counts.csv")
+CONFUSION = Path("plots/evaluate/confusion.csv")
+RELIABILITY = Path("plots/evaluate/reliability.csv")
+PER_CLASS = Path("plots/evaluate/per_class.csv")
+MISTAKES = Path("plots/evaluate/mistakes.png")
+EMBEDDING_PLOTS = Path("plots/embeddings")
+ATTENTION_PLOTS = Path("plots/attention")
+
+REPORT = Path("report/index.html")
+
+CHECKPOINTS = Path(".checkpoints")
+"""Training checkpoints: outside DVC's outs, so that an interrupted stage finds them again."""
+
+TRUNK_CACHE = Path(".trunk-cache")
+"""Activations of the frozen trunk: scratch space of one finetune run."""

@@ -1,0 +1,210 @@
+"""params.yaml as frozen, typed models: an unknown or wrong key is an error that names it.
+
+Every section of params.yaml is one class here, and every key one field with a line of documentation. Stages ask for the
+sections that they declare in dvc.yaml (:func:`read_settings`), and get those only.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.paths import PARAMS
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """What prepare does with the photos in data/classification."""
+
+    val_fraction: Fraction = 0.15
+    """Share of the training photos kept for selection, where the folder has no split of its own for that."""
+    test_fraction: Fraction = 0.2
+    """Share of all photos kept for the test, where the folder has no split at all."""
+    seed: Seed = 0
+    """Seed of the stratified split."""
+    max_pixels: int = Field(100_000_000, gt=0)
+    """Photos with more pixels than this are rejected (decompression bombs)."""
+
+
+class ModelSettings(Section):
+    """Which pretrained Vision Transformer to start from."""
+
+    name: str = Field("embedded", min_length=1)
+    """`embedded`, a Hugging Face hub id such as google/vit-base-patch16-384, or a local folder."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; null is the hub's default branch."""
+    image_size: int | tuple[int, int] | None = None
+    """Side in pixels, or [height, width]; null is the size that the pretrained model was made for."""
+
+
+class AugmentSettings(Section):
+    """Augmentation of training photos (torchvision's v2 transforms)."""
+
+    policy: Literal["autoaugment", "trivialaugment", "randaugment", "none"] = "autoaugment"
+    """Colour and shape policy; `autoaugment` is the ImageNet policy of Cubuk et al. 2019, as in the report."""
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Share of the photo's area that RandomResizedCrop takes, smallest and largest; [1, 1] turns cropping off."""
+    crop_ratio: tuple[float, float] = (0.75, 1.3333)
+    """Aspect ratio of that crop, smallest and largest."""
+    horizontal_flip: Fraction = 0.5
+    """Probability of mirroring the photo."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "AugmentSettings":
+        low, high = self.crop_scale
+        if not 0 < low <= high <= 1:
+            raise ValueError("crop_scale must be [smallest, largest] with 0 < smallest <= largest <= 1")
+        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ValueError("crop_ratio must be [smallest, largest] with 0 < smallest <= largest")
+        return self
+
+
+class FinetuneSettings(Section):
+    """How finetune trains."""
+
+    epochs: int = Field(3, ge=1)
+    """Passes over the training photos."""
+    batch_size: int = Field(32, ge=1)
+    """Photos a training step, a device."""
+    learning_rate: float = Field(2e-4, gt=0)
+    """Peak learning rate of the last block (AdamW)."""
+    head_learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate of the new classification head; null is the same as learning_rate."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Each block below the last learns with this factor of the block above it (layer-wise learning-rate decay)."""
+    weight_decay: float = Field(0.05, ge=0)
+    """AdamW's weight decay; biases and norms are exempt."""
+    warmup_ratio: Fraction = 0.1
+    """Share of all steps over which the learning rate rises to its peak, before the cosine brings it to zero."""
+    label_smoothing: Fraction = 0.1
+    """Mass of the target distribution spread evenly over all classes."""
+    trainable_blocks: Literal["all"] | Annotated[int, Field(ge=0)] = 3
+    """`all` trains the whole network; k trains the last k blocks and the head, on cached activations of the others."""
+    cached_views: int = Field(3, ge=1)
+    """With a frozen trunk: augmented views of each photo that are computed once and then reused by later epochs."""
+    seed: Seed = 0
+    """Seed of the head's weights, the order of photos and their augmentation."""
+    workers: int = Field(0, ge=0)
+    """Processes that load and augment photos; 0 loads in the training process. Changes nothing in the result."""
+    checkpoint_steps: int = Field(50, ge=1)
+    """Steps between checkpoints to resume from."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; `auto` compiles on a GPU."""
+
+
+class EvaluateSettings(Section):
+    """How evaluate measures."""
+
+    batch_size: int = Field(32, ge=1)
+    """Photos a forward pass."""
+    bootstrap_samples: int = Field(2000, ge=100)
+    """Resamples behind every 95 % interval."""
+    calibration_bins: int = Field(15, ge=2)
+    """Bins of the expected calibration error and of the reliability diagram."""
+    linear_probe: bool = True
+    """Fit the baseline: a linear classifier on the pretrained model's features, same split."""
+    mistakes: int = Field(12, ge=1, le=64)
+    """How many of the most confident mistakes to draw."""
+    reference_accuracy: float | None = Field(None, ge=0, le=1)
+    """An accuracy to compare with (the report's 0.948 with the pets preset); null when there is none."""
+    seed: Seed = 0
+    """Seed of the bootstrap."""
+
+
+class EmbeddingsSettings(Section):
+    """What embed-viz draws."""
+
+    tiles: int = Field(16, ge=1)
+    """At most this many patches a side in the overview of similarity maps; larger grids are sampled evenly."""
+
+
+class AttentionSettings(Section):
+    """What attn-viz draws."""
+
+    photos: Literal["auto"] | tuple[str, ...] = "auto"
+    """File names of photos to draw, or `auto`: some right, some wrong, spread over the classes."""
+    count: int = Field(6, ge=1, le=64)
+    """How many photos `auto` chooses."""
+    layer: int = -1
+    """Layer whose class-token attention is drawn; negative counts from the last."""
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    augment: AugmentSettings = AugmentSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    embeddings: EmbeddingsSettings = EmbeddingsSettings()
+    attention: AttentionSettings = AttentionSettings()
+
+
+def load_settings(path: str | Path = PARAMS) -> Settings:
+    """Read and check the whole settings file.
+
+    Raises:
+        AtlasError: the file is missing, is not YAML, or has an unknown key or a value of the wrong kind; the message names
+            the file and the key, and suggests the nearest known key.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AtlasError(f"{path} does not exist: run from the project's folder, the one with dvc.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        place = str(error).replace("\n", " ")
+        raise AtlasError(f"{path} is not valid YAML: {place}") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise AtlasError(f"{path} must hold sections such as `model:`, not a {type(content).__name__}")
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise AtlasError(f"{path}: " + "; ".join(_sentence(item) for item in error.errors())) from None
+
+
+def read_settings(*sections: str, path: str | Path = PARAMS) -> tuple[Any, ...]:
+    """Check the whole settings file and return the named sections, in the order asked for.
+
+    A stage script names here the sections that dvc.yaml lists under its ``params:``; a test compares the two.
+
+    Raises:
+        AtlasError: as :func:`load_settings`.
+    """
+    settings = load_settings(path)
+    return tuple(getattr(settings, name) for name in sections)
+
+
+def _sentence(item: Any) -> str:
+    """One pydantic error as a sentence that names the key in dotted form."""
+    location = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(location[:-1])
+        near = get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"known keys here are {', '.join(known)}"
+        return f"unknown key `{'.'.join(location)}`: {hint}"
+    key = ".".join(part for part in location if not part.startswith(("literal[", "constrained-", "function-", "tuple[")))
+    message = item["msg"].removeprefix("Value error, ")
+    return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    model: Any = Settings
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)

@@ -1,0 +1,15 @@
+"""What every stage script shares: how it ends when something is wrong."""
+
+import sys
+from collections.abc import Callable
+
+from vit_atlas.errors import AtlasError
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's ``main``; an :class:`AtlasError` becomes one line on stderr and exit code 1, without a traceback."""
+    try:
+        main()
+    except AtlasError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(1)
