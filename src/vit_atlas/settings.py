@@ -4,6 +4,7 @@ Every section of params.yaml is one class here, and every key one field with a l
 sections that they declare in dvc.yaml (:func:`read_settings`), and get those only.
 """
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,9 +65,9 @@ class AugmentSettings(Section):
     def _ordered(self) -> "AugmentSettings":
         low, high = self.crop_scale
         if not 0 < low <= high <= 1:
-            raise ValueError("crop_scale must be [smallest, largest] with 0 < smallest <= largest <= 1")
+            raise ValueError("crop_scale to be [smallest, largest] with 0 < smallest <= largest <= 1")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
-            raise ValueError("crop_ratio must be [smallest, largest] with 0 < smallest <= largest")
+            raise ValueError("crop_ratio to be [smallest, largest] with 0 < smallest <= largest")
         return self
 
 
@@ -175,7 +176,7 @@ def load_settings(path: str | Path = PARAMS) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as error:
-        raise AtlasError(f"{path}: " + "; ".join(_sentence(item) for item in error.errors())) from None
+        raise AtlasError(f"{path}: " + _sentences(error.errors())) from None
 
 
 def read_settings(*sections: str, path: str | Path = PARAMS) -> tuple[Any, ...]:
@@ -190,21 +191,27 @@ def read_settings(*sections: str, path: str | Path = PARAMS) -> tuple[Any, ...]:
     return tuple(getattr(settings, name) for name in sections)
 
 
-def _sentence(item: Any) -> str:
-    """One pydantic error as a sentence that names the key in dotted form."""
-    location = [str(part) for part in item["loc"]]
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1])
-        near = get_close_matches(location[-1], known, n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"known keys here are {', '.join(known)}"
-        return f"unknown key `{'.'.join(location)}`: {hint}"
-    key = ".".join(part for part in location if not part.startswith(("literal[", "constrained-", "function-", "tuple[")))
-    message = item["msg"].removeprefix("Value error, ")
-    return f"`{key}` is {item['input']!r}: {message[0].lower()}{message[1:]}"
+def _sentences(errors: Sequence[Any]) -> str:
+    """Pydantic's errors as sentences, one a key; the branches of a union are one key's alternatives."""
+    alternatives: dict[str, list[str]] = {}
+    for item in errors:
+        if item["type"] == "extra_forbidden":
+            alternatives[_unknown_key([str(part) for part in item["loc"]])] = []
+            continue
+        message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        alternatives.setdefault(f"`{_key(item['loc'])}` is {item['input']!r}, expected ", []).append(message)
+    return "; ".join(start + " or ".join(dict.fromkeys(messages)) for start, messages in alternatives.items())
 
 
-def _fields_at(location: list[str]) -> list[str]:
+def _unknown_key(location: list[str]) -> str:
     model: Any = Settings
-    for part in location:
+    for part in location[:-1]:
         model = model.model_fields[part].annotation
-    return list(model.model_fields)
+    near = get_close_matches(location[-1], model.model_fields, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"known keys here are {', '.join(model.model_fields)}"
+    return f"unknown key `{'.'.join(location)}`: {hint}"
+
+
+def _key(location: Sequence[Any]) -> str:
+    """The part of an error's location that stands in the file: section and key, without pydantic's union branches."""
+    return ".".join(str(part) for part in location[:2])

@@ -1,0 +1,57 @@
+# Everything a newcomer types. `make` alone prints this help.
+.DEFAULT_GOAL := help
+.PHONY: help setup sample weights demo repro pets ui test lint clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+export PATH := $(BIN):$(PATH)
+
+help: ## show this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup sample weights ## the whole thing on the sample photos: install, data, weights, `dvc repro`
+	dvc repro
+	@echo
+	@echo "Done. Where to look:"
+	@echo "  report/index.html       the atlas: every number and picture on one page"
+	@echo "  dvc metrics show        the numbers ($(VENV)/bin is where dvc lives; 'source $(VENV)/bin/activate')"
+	@echo "  dvc plots show          the pictures and curves as DVC draws them"
+	@echo "  make ui                 the run in MLflow"
+
+setup: $(VENV)/.installed ## make the virtual environment and install the locked requirements
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@scripts/make-venv $(PYTHON) $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+sample: setup ## build the sample photos (data/) from Debian's clip-art package, byte for byte
+	@vit-atlas data stickers
+
+weights: setup ## fetch the embedded Vision Transformer
+	@vit-atlas weights
+
+repro: setup ## `dvc repro` with the settings in params.yaml
+	dvc repro
+
+pets: setup ## the report's own experiment: Oxford-IIIT Pet, google/vit-base-patch16-384 (needs the hub and a GPU)
+	vit-atlas data pets
+	dvc add data
+	dvc exp run --set-param data=pets --set-param model=vit_base_patch16_384 --name pets
+
+ui: setup ## open MLflow on http://127.0.0.1:5000
+	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+
+lint: setup ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+test: setup lint ## lint, then all tests
+	pytest
+
+clean: ## remove what the pipeline made (not data/, not the environment)
+	rm -rf build report/index.html plots/embeddings plots/attention plots/evaluate/mistakes.png .checkpoints .trunk-cache

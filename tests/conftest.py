@@ -1,0 +1,36 @@
+"""Shared by all tests: where the real photos are, and quiet, reproducible libraries."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: str) -> Path:
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / default)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"{variable} is not set and {default} is not beside the repository: no such folder as {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos (pets-mini, flickr8k); the test is skipped where it is missing."""
+    return _folder("VIT_ATLAS_REAL_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of reference vectors; the test is skipped where it is missing."""
+    return _folder("VIT_ATLAS_VECTORS", "vectors")
