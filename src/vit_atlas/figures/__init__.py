@@ -1,0 +1,1 @@
+"""Matplotlib figures: one module a kind of picture, one style for all."""

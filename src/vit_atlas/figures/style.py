@@ -1,0 +1,102 @@
+"""One look for every figure, and PNG files that are the same bytes whenever the data are the same."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+
+from vit_atlas.files import atomic_file
+
+DPI = 120
+
+INK = "#222222"
+MUTED = "#6b6b6b"
+PRIMARY = "#31688e"
+SECONDARY = "#f28e2b"
+GOOD = "#2a7f3e"
+BAD = "#b3262e"
+SERIES = ("#31688e", "#f28e2b", "#2a7f3e", "#b3262e", "#8c6bb1", "#8c564b")
+"""Colours of lines and bars, told apart in grey print too; the first is :data:`PRIMARY`."""
+
+SEQUENTIAL = "viridis"
+"""Perceptually uniform map for quantities, such as a similarity."""
+HEAT = "magma"
+"""Perceptually uniform map for attention laid over a photo."""
+
+_SETTINGS: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.prop_cycle": cycler(color=SERIES),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "white",
+    "image.cmap": SEQUENTIAL,
+    "legend.frameon": False,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def new_figure(width: float, height: float, **options: Any) -> Figure:
+    """Make an empty figure of ``width`` x ``height`` inches in the shared style, drawn without a display.
+
+    The layout is ``constrained``, so titles and labels do not overlap, unless ``options`` (passed to
+    :class:`matplotlib.figure.Figure`) says otherwise. No global figure list keeps it alive.
+    """
+    _use_style()
+    figure = Figure(figsize=(width, height), dpi=DPI, **{"layout": "constrained", **options})
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def new_grid(
+    rows: int, columns: int, panel: tuple[float, float] = (2.4, 2.4), **options: Any
+) -> tuple[Figure, list[list[Axes]]]:
+    """Make a figure of ``rows`` x ``columns`` panels, each ``panel`` = (width, height) inches.
+
+    Returns:
+        The figure, and its axes as a list of rows, whatever their number. ``options`` go to :meth:`Figure.subplots`.
+    """
+    figure = new_figure(columns * panel[0], rows * panel[1])
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, [list(row) for row in axes]
+
+
+def hide_axes(axes: Axes) -> None:
+    """Take ticks and frame off a panel that shows a picture; its title stays."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def show_photo(axes: Axes, photo: Any, title: str | Sequence[str] = "") -> None:
+    """Draw ``photo`` (PIL image or array of shape (H, W, 3)) in its own proportions, without axes."""
+    axes.imshow(photo)
+    hide_axes(axes)
+    axes.set_title(title if isinstance(title, str) else "\n".join(title), fontsize=10)
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write ``figure`` as a PNG, atomically; no date or version goes into the file, so equal data give equal bytes."""
+    _use_style()
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def _use_style() -> None:
+    """Set matplotlib's settings, whatever matplotlibrc the user has (some count when text is made, some when drawn)."""
+    settings: Any = matplotlib.rcParams
+    settings.update({key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith("backend")})
+    settings.update(_SETTINGS)

@@ -1,0 +1,147 @@
+"""Curves in MLflow while a training runs."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from vit_atlas.tracking.client import PLACE_TAG, RESULT_TAG, TRAINING_TAG, Connection, connect, impatient, place, warn
+from vit_atlas.tracking.keys import flatten
+
+CURVES = "training/"
+"""Names of curves begin with this; what follows is the column of history.csv."""
+
+
+class Stream:
+    """Where a training loop sends its numbers; after a failure, or without a server, it takes them and does nothing."""
+
+    def __init__(self, connection: Connection | None, run_id: str | None) -> None:
+        self._connection = connection
+        self._run_id = run_id
+        self._last_step = _last_steps(connection, run_id) if connection and run_id else {}
+
+    @property
+    def run_id(self) -> str | None:
+        """The MLflow run's id; None when tracking is off."""
+        return self._run_id
+
+    def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Add one point to each named curve at ``step``; never raises.
+
+        Names are the columns of history.csv (``train_loss``, ``val_accuracy``, ...). None and not-a-number are left out.
+        Points that an interrupted training already sent are not sent again when it resumes.
+        """
+        if self._connection is None:
+            return
+        points = {f"{CURVES}{name}": float(value) for name, value in metrics.items() if value is not None}
+        new = {
+            name: value
+            for name, value in points.items()
+            if math.isfinite(value) and step > self._last_step.get(name, -1)
+        }
+        try:
+            with impatient():
+                log_points(self._connection, str(self._run_id), [(name, value, step) for name, value in new.items()])
+            self._last_step.update(dict.fromkeys(new, step))
+        except Exception as error:
+            self._give_up("show the training's curves", error)
+
+    def close(self, status: str) -> None:
+        """Mark the run FINISHED, FAILED or KILLED; never raises."""
+        if self._connection is None:
+            return
+        try:
+            with impatient():
+                self._connection.client.set_terminated(self._run_id, status)
+        except Exception as error:
+            self._give_up("end the training's run", error)
+
+    def _give_up(self, action: str, error: Exception) -> None:
+        self._connection = None
+        warn(action, error)
+
+
+@contextmanager
+def open_stream(training_key: str, params: Mapping[str, Any]) -> Iterator[Stream]:
+    """Open (or, for a training that was interrupted here, reopen) the MLflow run of a training and stream its curves.
+
+    Args:
+        training_key: from :func:`vit_atlas.tracking.training_key`.
+        params: the settings sections by name, as for the key; MLflow shows them as parameters.
+
+    Yields:
+        A :class:`Stream`. When the block ends the run is FINISHED; when it raises, FAILED, or KILLED by the keyboard.
+        A server that cannot be reached costs one warning, and the stream does nothing.
+    """
+    stream = _open(training_key, params)
+    try:
+        yield stream
+    except BaseException as error:
+        stream.close("FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    stream.close("FINISHED")
+
+
+def _open(training_key: str, params: Mapping[str, Any]) -> Stream:
+    try:
+        with impatient():
+            connection = connect()
+            run_id = find_unfinished(connection, training_key) or start_run(connection, training_key, params)
+            connection.client.update_run(run_id, status="RUNNING")
+            return Stream(connection, run_id)
+    except Exception as error:
+        warn("open a run", error)
+        return Stream(None, None)
+
+
+def find_unfinished(connection: Connection, training_key: str) -> str | None:
+    """Find the newest run of this training, begun in this folder, that is not yet the run of a result."""
+    runs = connection.client.search_runs(
+        [connection.experiment_id],
+        f"tags.`{TRAINING_TAG}` = '{training_key}' and tags.`{PLACE_TAG}` = '{place()}'",
+        order_by=["attributes.start_time DESC"],
+    )
+    open_runs = [run.info.run_id for run in runs if RESULT_TAG not in run.data.tags]
+    return open_runs[0] if open_runs else None
+
+
+def start_run(connection: Connection, training_key: str, params: Mapping[str, Any]) -> str:
+    """Make a run that carries the training's key and ``params``; returns its id."""
+    flat = flatten(params)
+    name = f"{flat.get('model.name', 'model').rstrip('/').rsplit('/', 1)[-1]}-{training_key[:7]}"
+    tags = {
+        TRAINING_TAG: training_key,
+        PLACE_TAG: place(),
+        "mlflow.source.name": "vit-atlas",
+        "mlflow.source.type": "LOCAL",
+    }
+    run = connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
+    log_params(connection, run.info.run_id, flat)
+    return str(run.info.run_id)
+
+
+def log_params(connection: Connection, run_id: str, flat: Mapping[str, str]) -> None:
+    """Add parameters to a run, in MLflow's batches."""
+    from mlflow.entities import Param
+
+    entities = [Param(name, value) for name, value in flat.items()]
+    for start in range(0, len(entities), 100):
+        connection.client.log_batch(run_id, params=entities[start : start + 100])
+
+
+def log_points(connection: Connection, run_id: str, points: list[tuple[str, float, int]]) -> None:
+    """Add (name, value, step) to a run's metrics, in MLflow's batches."""
+    from time import time
+
+    from mlflow.entities import Metric
+
+    now = int(time() * 1000)
+    entities = [Metric(name, value, now, step) for name, value, step in points]
+    for start in range(0, len(entities), 1000):
+        connection.client.log_batch(run_id, metrics=entities[start : start + 1000])
+
+
+def _last_steps(connection: Connection, run_id: str) -> dict[str, int]:
+    """Give the last step that each curve of a reopened run holds."""
+    names = connection.client.get_run(run_id).data.metrics
+    return {name: max(point.step for point in connection.client.get_metric_history(run_id, name)) for name in names}
