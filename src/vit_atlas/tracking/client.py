@@ -69,7 +69,7 @@ def _experiment(client: Any, uri: str) -> str:
 
 @contextmanager
 def impatient(seconds: int = 10) -> Iterator[None]:
-    """Let a server that does not answer fail after one retry of ``seconds`` (not minutes), unless the user set limits."""
+    """Let a silent server fail after one retry of ``seconds`` (not minutes), unless the user set other limits."""
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
@@ -85,7 +85,7 @@ def impatient(seconds: int = 10) -> Iterator[None]:
 
 
 def place() -> str:
-    """Name this project's folder on this machine without telling either: two clones never take over each other's runs."""
+    """Name this folder on this machine without telling either: two clones never take over each other's runs."""
     return sha256(f"{socket.gethostname()}:{Path.cwd()}".encode()).hexdigest()[:16]
 
 

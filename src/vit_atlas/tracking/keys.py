@@ -14,7 +14,7 @@ def training_key(manifest_path: str | Path, settings: Mapping[str, Any]) -> str:
 
     Args:
         manifest_path: the manifest that prepare wrote.
-        settings: the sections ``model``, ``augment`` and ``finetune`` by name, as settings objects or as plain mappings.
+        settings: the sections ``model``, ``augment`` and ``finetune`` by name, as settings objects or mappings.
 
     Returns:
         A hex digest of 64 characters.

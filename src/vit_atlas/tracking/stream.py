@@ -28,8 +28,8 @@ class Stream:
     def log(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Add one point to each named curve at ``step``; never raises.
 
-        Names are the columns of history.csv (``train_loss``, ``val_accuracy``, ...). None and not-a-number are left out.
-        Points that an interrupted training already sent are not sent again when it resumes.
+        Names are the columns of history.csv (``train_loss``, ``val_accuracy``, ...). None and not-a-number are left
+        out. Points that an interrupted training already sent are not sent again when it resumes.
         """
         if self._connection is None:
             return
