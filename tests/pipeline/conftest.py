@@ -1,0 +1,144 @@
+"""A project in an empty folder: this repository's pipeline, tiny photos, a tiny random Vision Transformer, git and DVC."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+CODE = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "stages", "src", "conf")
+COLOURS = {"blue": (30, 60, 200), "green": (30, 180, 60), "red": (200, 40, 30)}
+TINY_SETTINGS: dict[str, dict[str, Any]] = {
+    "model": {"name": "tiny-vit", "image_size": 32},
+    "finetune": {"epochs": 2, "batch_size": 8, "trainable_blocks": 1, "cached_views": 1, "learning_rate": 0.003},
+    "evaluate": {"bootstrap_samples": 100, "mistakes": 4},
+    "attention": {"count": 2},
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the pipeline in it, and the commands a user would type there."""
+
+    folder: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; a failure shows what it printed."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "GIT_", "DVC_"))}
+        environment |= {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "HF_HUB_OFFLINE": "1",
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@example.org",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@example.org",
+        }
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+        return done
+
+    def repro(self) -> list[str]:
+        """`dvc repro`; returns the names of the stages whose command ran."""
+        return re.findall(r"Running stage '([\w-]+)'", self.run("dvc", "repro").stdout)
+
+    def changed_stages(self) -> set[str]:
+        """The stages that `dvc status` calls changed because of their own params, deps or outs."""
+        return set(json.loads(self.run("dvc", "status", "--json").stdout))
+
+    def commit(self, message: str) -> None:
+        """Commit all that git tracks or should."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def set(self, section: str, **values: Any) -> None:
+        """Change settings in params.yaml."""
+        path = self.folder / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        params[section] |= values
+        path.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def json(self, path: str) -> Any:
+        """Read a JSON file of the project."""
+        return json.loads((self.folder / path).read_text())
+
+
+def write_photos(folder: Path, photos: int, seed: int = 0) -> None:
+    """Photos of three classes that a colour tells apart: a disc on noise, 40x32 pixels, in `<class>/` folders."""
+    noise = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:32, :40]
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(photos):
+            pixels = noise.integers(60, 196, (32, 40, 3), dtype=np.uint8)
+            centre = noise.integers(8, 24, 2)
+            pixels[(rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 49] = colour
+            Image.fromarray(pixels).save(folder / name / f"{name}_{number}.png")
+
+
+def write_tiny_vit(folder: Path) -> None:
+    """A random ViT of two blocks, in the form that `from_pretrained` reads."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=32,
+        patch_size=8,
+        num_labels=3,
+    )
+    ViTForImageClassification(config).save_pretrained(folder)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def make_project(root: Path, folder: Path) -> Project:
+    """Lay out a project with data that DVC tracks, everything committed, nothing run."""
+    folder.mkdir(parents=True)
+    for name in CODE:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy(root / name, folder / name)
+    project = Project(folder)
+    for section, values in TINY_SETTINGS.items():
+        project.set(section, **values)
+    write_photos(folder / "data" / "classification", photos=12)
+    write_tiny_vit(folder / "tiny-vit")
+    (folder / ".gitignore").open("a").write("/tiny-vit/\n")
+    project.run("git", "init", "--quiet", "--initial-branch", "main")
+    project.run("dvc", "init", "--quiet")
+    project.run("dvc", "config", "core.analytics", "false")
+    project.run("dvc", "config", "hydra.enabled", "false")
+    project.run("dvc", "add", "--quiet", "data")
+    project.commit("data and pipeline")
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
+    """A project after its first `dvc repro`, committed, and the stages that ran. Tests change copies of it, never it."""
+    project = make_project(root, tmp_path_factory.mktemp("pipeline") / "finished")
+    stages = project.repro()
+    project.commit("first result")
+    return project, stages
+
+
+@pytest.fixture
+def project(finished: tuple[Project, list[str]], tmp_path: Path) -> Project:
+    """A copy of the finished project, to change at will."""
+    shutil.copytree(finished[0].folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")

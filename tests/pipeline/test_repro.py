@@ -1,0 +1,110 @@
+"""Real `dvc repro`, start to end."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.pipeline.conftest import Project, make_project, write_photos
+
+STAGES = ["prepare", "finetune", "evaluate", "embed-viz", "attn-viz", "report"]
+SECTIONS = {
+    "data": {"seed": 5},
+    "model": {"revision": "other"},
+    "augment": {"horizontal_flip": 0.25},
+    "finetune": {"epochs": 1},
+    "evaluate": {"calibration_bins": 5},
+    "embeddings": {"tiles": 3},
+    "attention": {"count": 1},
+}
+
+
+def test_first_repro_runs_every_stage_and_makes_every_out(finished: tuple[Project, list[str]]) -> None:
+    project, stages = finished
+    assert sorted(stages) == sorted(STAGES)
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())
+    for stage in STAGES:
+        for out in lock["stages"][stage]["outs"]:
+            assert (project.folder / out["path"]).exists(), out["path"]
+
+
+def test_second_repro_does_nothing(project: Project) -> None:
+    assert project.repro() == []
+    assert project.changed_stages() == set()
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_training_learns_what_a_colour_tells(finished: tuple[Project, list[str]]) -> None:
+    metrics = finished[0].json("metrics/evaluate.json")
+    assert metrics["accuracy_low"] <= metrics["accuracy"] <= metrics["accuracy_high"]
+    history = pd.read_csv(finished[0].folder / "build/history.csv")
+    losses = history["train_loss"].dropna()
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_sections_listed_here_are_all_there_are(root: Path) -> None:
+    assert set(SECTIONS) == set(yaml.safe_load((root / "params.yaml").read_text()))
+
+
+@pytest.mark.parametrize("section", sorted(SECTIONS))
+def test_changing_a_section_touches_exactly_the_stages_that_declare_it(project: Project, section: str) -> None:
+    stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"]
+    declaring = {name for name, stage in stages.items() if section in stage.get("params", [])}
+    assert declaring, f"no stage declares {section}"
+    project.set(section, **SECTIONS[section])
+    assert project.changed_stages() == declaring
+
+
+def test_a_drawing_setting_reruns_its_stage_and_the_page_alone(project: Project) -> None:
+    project.set("attention", count=1)
+    assert project.repro() == ["attn-viz", "report"]
+
+
+def test_going_back_restores_finetune_from_the_cache(project: Project) -> None:
+    before = project.json("metrics/evaluate.json")
+    project.set("finetune", epochs=1)
+    assert "finetune" in project.repro()
+    project.commit("one epoch")
+    project.set("finetune", epochs=2)
+    done = project.run("dvc", "repro")
+    assert "Running stage 'finetune'" not in done.stdout
+    assert project.json("metrics/evaluate.json") == before
+
+
+def test_a_change_shows_in_dvcs_own_comparisons(project: Project) -> None:
+    project.set("finetune", epochs=1, learning_rate=0.0001)
+    project.repro()
+    difference = json.loads(project.run("dvc", "metrics", "diff", "--json").stdout)
+    assert "accuracy" in difference["diff"]["metrics/evaluate.json"] or "ece" in difference["diff"]["metrics/evaluate.json"]
+    plots = json.loads(project.run("dvc", "plots", "diff", "--json").stdout)
+    assert {"Loss", "Confusion", "Reliability"} <= set(plots["data"])
+    assert any(name.startswith("plots/attention/") for name in plots["data"])
+    table = project.run("dvc", "exp", "show", "--csv").stdout
+    assert "finetune.epochs" in table.splitlines()[0]
+    assert "accuracy" in table.splitlines()[0]
+
+
+def test_your_own_folder(project: Project) -> None:
+    """What the README tells: replace data/classification, `dvc add data`, `dvc repro`."""
+    project.run("rm", "-r", "data/classification")
+    write_photos(project.folder / "data" / "classification", photos=8, seed=1)
+    project.run("dvc", "add", "--quiet", "data")
+    assert set(project.repro()) >= {"prepare", "finetune", "evaluate"}
+    assert project.json("metrics/prepare.json")["photos"] == 24
+
+
+def test_two_clones_make_the_same_bytes(finished: tuple[Project, list[str]], root: Path, tmp_path: Path) -> None:
+    other = make_project(root, tmp_path / "second")
+    other.run("dvc", "repro", "evaluate")
+    for path in ("metrics/evaluate.json", "metrics/prepare.json", "build/model/model.safetensors", "build/history.csv"):
+        assert (other.folder / path).read_bytes() == (finished[0].folder / path).read_bytes(), path
+
+
+def test_mistyped_setting_stops_before_any_work(project: Project) -> None:
+    project.set("finetune", epoch=3)
+    done = project.run("dvc", "repro", check=False)
+    assert done.returncode != 0
+    assert "params.yaml: unknown key `finetune.epoch`: did you mean `epochs`?" in done.stderr
+    assert "Traceback" not in done.stderr
