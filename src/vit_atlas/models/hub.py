@@ -1,0 +1,110 @@
+"""Where pretrained models come from, and what went wrong when they do not come, in one sentence."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.models.embedded import embedded_folder
+from vit_atlas.settings import ModelSettings
+
+EMBEDDED = "embedded"
+
+
+def model_source(settings: ModelSettings) -> str:
+    """Folder or hub id to give to ``from_pretrained``; fetches the embedded ViT where that is what is asked for.
+
+    Raises:
+        AtlasError: ``settings.name`` is a folder without a model in it, or looks like one and does not exist.
+    """
+    if settings.name == EMBEDDED:
+        return str(embedded_folder())
+    folder = Path(settings.name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise AtlasError(
+                f"model.name is the folder {settings.name}, which holds no config.json: "
+                "give a folder that save_pretrained wrote"
+            )
+        return str(folder)
+    if folder.is_absolute() or settings.name.startswith((".", "~")) or settings.name.count("/") > 1:
+        raise AtlasError(f"model.name is {settings.name}, and no folder has that name: correct the path in params.yaml")
+    return settings.name
+
+
+@contextmanager
+def explained(settings: ModelSettings) -> Iterator[None]:
+    """Turn what ``from_pretrained`` raises into an :class:`AtlasError` that says which problem it is and what to do."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from safetensors import SafetensorError
+
+    kinds = (OSError, ValueError, RuntimeError, KeyError, ImportError)
+    try:
+        yield
+    except AtlasError:
+        raise
+    except (*kinds, SafetensorError, HfHubHTTPError, HFValidationError) as error:
+        raise AtlasError(_sentence(settings, error)) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the tables that transformers prints about a head it initialises anew, as is meant here."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _sentence(settings: ModelSettings, error: BaseException) -> str:
+    from huggingface_hub import errors
+
+    name = settings.name
+    causes = _chain(error)
+
+    def is_a(*kinds: type) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if is_a(errors.GatedRepoError):
+        return f"model.name {name} asks you to accept its terms: do so at https://huggingface.co/{name}, then `hf auth login`"
+    if is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
+        return (
+            f"model.name {name} is no folder here and no model on the Hugging Face hub (or a private one): "
+            "check its spelling, or log in with `hf auth login`"
+        )
+    if is_a(errors.RevisionNotFoundError):
+        return (
+            f"model.revision {settings.revision} does not exist for {name}: see https://huggingface.co/{name}/tree/main"
+        )
+    if is_a(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, ConnectionError):
+        return (
+            f"the Hugging Face hub cannot be reached and {name} is not in the local cache: connect to the network, "
+            "point HF_HOME to a cache that has it, or set model.name to a local folder or to `embedded`"
+        )
+    if is_a(json.JSONDecodeError) or type(error).__name__ == "SafetensorError":
+        return f"a file of model.name {name} cannot be read ({_first_line(error)}): fetch or save the model again"
+    return f"model.name {name} cannot be loaded: {_first_line(error)}"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The exception and everything that it was raised from."""
+    found: list[BaseException] = []
+    current: Any = error
+    while current is not None and current not in found:
+        found.append(current)
+        current = current.__cause__ or current.__context__
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].strip().rstrip(".")
