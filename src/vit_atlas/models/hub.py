@@ -75,7 +75,7 @@ def _sentence(settings: ModelSettings, error: BaseException) -> str:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if is_a(errors.GatedRepoError):
-        return f"model.name {name} asks you to accept its terms: do so at https://huggingface.co/{name}, then `hf auth login`"
+        return f"{name} asks you to accept its terms: do so at https://huggingface.co/{name}, then `hf auth login`"
     if is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
         return (
             f"model.name {name} is no folder here and no model on the Hugging Face hub (or a private one): "
