@@ -1,0 +1,1 @@
+"""From a folder of photos to a manifest: layouts, verification, splits, masks, and the stickers sample."""

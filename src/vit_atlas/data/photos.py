@@ -1,0 +1,227 @@
+"""Opening photos and masks: the one way in which every stage does it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vit_atlas.errors import AtlasError
+
+ORIENTATION = 0x0112
+"""The EXIF tag that says how the camera was held."""
+
+EXTENSIONS = {
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
+    "MPO": ("jpg", "jpeg", "mpo"),
+    "PNG": ("png",),
+    "GIF": ("gif",),
+    "WEBP": ("webp",),
+    "BMP": ("bmp", "dib"),
+    "TIFF": ("tif", "tiff"),
+    "PPM": ("ppm", "pgm", "pbm", "pnm"),
+}
+"""Formats that are read, with the file extensions that go with them. MPO is what some phones write as .jpg."""
+
+OPENERS = tuple(name for name in EXTENSIONS if name != "MPO")
+"""What Pillow is asked to try; its JPEG reader finds MPO by itself."""
+
+ANIMATED = ("GIF", "PNG", "WEBP", "TIFF")
+"""Formats whose further frames are other pictures; an MPO's are previews of the same one."""
+
+
+class PhotoError(Exception):
+    """Why a file cannot serve as a photo: a short reason without the file's name."""
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What a file turned out to hold: ``width`` and ``height`` in pixels after EXIF rotation, and what was converted."""
+
+    width: int
+    height: int
+    conversions: tuple[str, ...]
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Open a photo as 8-bit RGB, upright.
+
+    EXIF rotation is applied, CMYK and palettes are converted, 16-bit samples are scaled to 8 bits, transparency is laid over
+    white, and of a still GIF its picture is taken.
+
+    Raises:
+        AtlasError: the file is missing or cannot be read as one photo; the message names it and says why.
+    """
+    try:
+        with opened(path) as image:
+            return to_rgb(image)
+    except PhotoError as error:
+        raise AtlasError(f"{path} cannot be read as a photo: {error}") from None
+
+
+def open_mask(path: str | Path, kind: str) -> np.ndarray:
+    """Open a mask as uint8 of shape (height, width): 0 background, 1 object, 255 unlabelled.
+
+    ``trimap`` is Oxford-IIIT Pet's: 1 object, 2 background, 3 the border that counts for neither. In a ``binary`` mask every
+    value but 0 is object.
+
+    Raises:
+        AtlasError: the file is missing or cannot be read as an image, or ``kind`` is neither of the two.
+    """
+    try:
+        with opened(path) as image:
+            values = _mask_values(image)
+    except PhotoError as error:
+        raise AtlasError(f"{path} cannot be read as a mask: {error}") from None
+    if kind == "binary":
+        return (values > 0).astype(np.uint8)
+    if kind == "trimap":
+        table = np.full(256, 255, np.uint8)
+        table[[0, 1, 2]] = 0, 1, 0
+        return table[values]
+    raise AtlasError(f"{path}: a mask is `trimap` or `binary`, not {kind!r}")
+
+
+@contextmanager
+def opened(path: str | Path, max_pixels: int | None = None, content: bytes | None = None) -> Iterator[Image.Image]:
+    """Yield the image file opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
+
+    Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded. Who has read
+    the file already passes its bytes as ``content``.
+
+    Raises:
+        PhotoError: the file is empty, is no image, is damaged, holds several frames or has too many pixels.
+    """
+    if content is None:
+        content = read_bytes(path)
+    if not content:
+        raise PhotoError("the file is empty (zero bytes)")
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(content), formats=OPENERS) as image:
+                _check_header(image, max_pixels)
+                yield image
+    except UnidentifiedImageError:
+        raise PhotoError("not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)") from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+        raise PhotoError(_reason(error)) from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The file's bytes.
+
+    Raises:
+        PhotoError: it is missing or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise PhotoError("no such file") from None
+    except OSError as error:
+        raise PhotoError(f"cannot be read ({error.strerror or error})") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Decode ``image`` and return it as upright 8-bit RGB."""
+    image.load()
+    upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
+    if upright.mode.startswith("I"):
+        return Image.fromarray(_sixteen_to_eight(np.asarray(upright))).convert("RGB")
+    if upright.has_transparency_data:
+        layered = upright.convert("RGBA")
+        paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, layered).convert("RGB")
+    return upright.convert("RGB")
+
+
+def facts(image: Image.Image, path: str | Path) -> PhotoFacts:
+    """Size and conversions of an opened image, from its header."""
+    width, height = image.size
+    turned = orientation(image)
+    if turned in (5, 6, 7, 8):
+        width, height = height, width
+    kinds = _mode_conversions(image)
+    if turned != 1:
+        kinds.append("exif-rotated")
+    form = image.format or ""
+    extension = Path(path).suffix.lower().lstrip(".")
+    if extension not in EXTENSIONS.get(form, ()):
+        kinds.append(f"{form.lower()}-named-{extension or 'nothing'}")
+    if form == "GIF":
+        kinds.append("gif")
+    return PhotoFacts(width, height, tuple(kinds))
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged EXIF raises many kinds of errors, and the picture is still whole
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _check_header(image: Image.Image, max_pixels: int | None) -> None:
+    width, height = image.size
+    if max_pixels is not None and width * height > max_pixels:
+        raise PhotoError(f"{width}x{height} pixels, more than data.max_pixels ({max_pixels})")
+    frames = getattr(image, "n_frames", 1)
+    if image.format in ANIMATED and frames > 1:
+        raise PhotoError(f"a {image.format} of {frames} frames, not one photo")
+    if image.mode == "F":
+        raise PhotoError("floating-point pixels, whose range is unknown")
+
+
+def _mode_conversions(image: Image.Image) -> list[str]:
+    kinds = []
+    if image.mode == "CMYK":
+        kinds.append("cmyk")
+    if _is_sixteen_bit(image):
+        kinds.append("16-bit")
+    if image.mode in ("P", "PA") and image.format != "GIF":
+        kinds.append("palette")
+    if image.mode in ("L", "LA", "1", "La"):
+        kinds.append("grey")
+    if image.has_transparency_data:
+        kinds.append("alpha")
+    return kinds
+
+
+def _is_sixteen_bit(image: Image.Image) -> bool:
+    """Whether the file stores 16 bits a sample; Pillow decodes 16-bit RGB as 8 bits, and only its raw mode tells."""
+    if image.mode.startswith("I"):
+        return True
+    tiles = getattr(image, "tile", [])
+    arguments = tiles[0][3] if tiles else ""
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return isinstance(raw, str) and ";16" in raw
+
+
+def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
+    wide = values.astype(np.int64).clip(0, 65535)
+    return ((wide + 128) // 257).astype(np.uint8)
+
+
+def _mask_values(image: Image.Image) -> np.ndarray:
+    """Values of a mask as stored: palette indices stay indices, colours become grey."""
+    image.load()
+    if image.mode in ("L", "P"):
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        return (np.asarray(image) != 0).astype(np.uint8) * 255
+    return np.asarray(image.convert("L"))
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if "truncated" in text.lower():
+        return "the file is cut short (truncated)"
+    return f"damaged ({text[:120]})"
