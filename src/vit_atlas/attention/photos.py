@@ -1,0 +1,91 @@
+"""Which photos attn-viz draws: those named in params.yaml, or a telling choice."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from vit_atlas.errors import AtlasError
+
+
+def choose_photos(
+    wanted: str | Sequence[str], count: int, manifest: pd.DataFrame, predictions: pd.DataFrame
+) -> list[str]:
+    """Return the image_ids of the photos to draw.
+
+    Args:
+        wanted: ``auto``, or file names (`26_5064.jpg`) or image_ids (`cat/26_5064.jpg`) of any split.
+        count: how many photos ``auto`` chooses.
+        manifest: all photos, as :func:`vit_atlas.data.manifest.read_manifest` gives them.
+        predictions: build/predictions.csv, the model's guesses on the test photos.
+
+    Raises:
+        AtlasError: a name is not in the manifest (the message lists near ones) or is the name of several photos.
+    """
+    if isinstance(wanted, str):
+        return _telling(predictions, count)
+    known = manifest["image_id"].tolist()
+    return list(dict.fromkeys(_find(name, known) for name in wanted))
+
+
+def safe_stems(image_ids: Sequence[str]) -> list[str]:
+    """File stems for pictures of these photos: letters, digits, ``.``, ``_`` and ``-`` only, and no two the same.
+
+    A photo keeps its own stem; where two share it, their folders are put in front.
+    """
+    short = [_safe(PurePosixPath(image_id).stem) for image_id in image_ids]
+    long = [_safe(str(PurePosixPath(image_id).with_suffix(""))) for image_id in image_ids]
+    lowered = [stem.lower() for stem in short]
+    stems = [name if lowered.count(name.lower()) == 1 else path for name, path in zip(short, long, strict=True)]
+    used: set[str] = set()
+    for index, stem in enumerate(stems):
+        number = 2
+        while stems[index].lower() in used:
+            stems[index] = f"{stem}-{number}"
+            number += 1
+        used.add(stems[index].lower())
+    return stems
+
+
+def _find(name: str, known: Sequence[str]) -> str:
+    if name in known:
+        return name
+    matches = [image_id for image_id in known if PurePosixPath(image_id).name == PurePosixPath(name).name]
+    matches = [image_id for image_id in matches if image_id.endswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise AtlasError(
+            f"attention.photos: {name} is the name of {len(matches)} photos, write one of {', '.join(matches[:4])}"
+        )
+    names = [PurePosixPath(image_id).name for image_id in known]
+    near = get_close_matches(PurePosixPath(name).name, names, n=3, cutoff=0.5)
+    hint = f"near names are {', '.join(near)}" if near else "write file names as they are in data/classification"
+    raise AtlasError(f"attention.photos: there is no photo named {name} in build/prepared/manifest.csv: {hint}")
+
+
+def _telling(predictions: pd.DataFrame, count: int) -> list[str]:
+    """Half wrong and half right where there are enough of both, each from as many classes as there are."""
+    correct = predictions["correct"].astype(str).str.lower() == "true"
+    right, wrong = predictions[correct], predictions[~correct]
+    wrong_count = min(len(wrong), max(count // 2, count - len(right)))
+    chosen = _spread(wrong, wrong_count, [])
+    classes = [str(name) for name in wrong.set_index("image_id").loc[chosen, "class_name"]]
+    return chosen + _spread(right, count - wrong_count, classes)
+
+
+def _spread(frame: pd.DataFrame, count: int, seen: Sequence[str]) -> list[str]:
+    """The most confident photo of one class after the other, classes not in ``seen`` first."""
+    ordered = frame.assign(
+        confidence=frame["confidence"].astype(float),
+        turn=frame["class_name"].map(lambda name: list(seen).count(name)),
+    ).sort_values(["confidence", "image_id"], ascending=[False, True], kind="stable")
+    ordered["turn"] += ordered.groupby("class_name").cumcount()
+    ordered = ordered.sort_values("turn", kind="stable")
+    return [str(image_id) for image_id in ordered["image_id"].head(count)]
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._") or "photo"

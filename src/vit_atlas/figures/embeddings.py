@@ -1,0 +1,146 @@
+"""Pictures of position-embedding similarity."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vit_atlas.figures.style import PRIMARY, SECONDARY, SEQUENTIAL, new_figure
+
+Array = np.ndarray
+
+DIVERGING = "berlin"
+"""Perceptually uniform map for differences; its dark centre is zero."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of :func:`draw_distance`: similarity at whole distances, with a band."""
+
+    label: str
+    distance: Array
+    mean: Array
+    low: Array
+    high: Array
+
+
+def draw_overview(similarity: Array, tiles: int, title: str, label: str = "cosine similarity") -> Figure:
+    """One tile a patch: the map of its similarity with every patch, the tiles laid out as the patches are.
+
+    Args:
+        similarity: (rows, columns, rows, columns).
+        tiles: at most this many tiles a side; larger grids are sampled evenly.
+        title: what the picture shows.
+        label: of the colour bar.
+    """
+    rows, columns = similarity.shape[:2]
+    figure = new_figure(9.0, min(1.4 + 7.2 * rows / columns, 16.0))
+    _mosaic_panel(figure, figure.subplots(), similarity, tiles, label, (-1.0, 1.0), SEQUENTIAL)
+    shown = _sampled(rows, tiles), _sampled(columns, tiles)
+    part = (
+        "" if len(shown[0]) == rows and len(shown[1]) == columns else f", {len(shown[0])}x{len(shown[1])} of them shown"
+    )
+    figure.suptitle(f"{title}\n{rows}x{columns} patches{part}; each tile is one patch against all", fontsize=13)
+    return figure
+
+
+def draw_change(before: Array, after: Array, tiles: int) -> Figure:
+    """Similarity before fine-tuning, after it, and the difference, tile by tile."""
+    change = after - before
+    largest = float(np.abs(change).max())
+    few = max(1, tiles // 2)
+    figure = new_figure(15.0, min(1.6 + 3.6 * before.shape[0] / before.shape[1], 12.0))
+    panels = figure.subplots(1, 3)
+    _mosaic_panel(figure, panels[0], before, few, "cosine similarity", (-1.0, 1.0), SEQUENTIAL)
+    _mosaic_panel(figure, panels[1], after, few, "cosine similarity", (-1.0, 1.0), SEQUENTIAL)
+    limit = largest or 1.0
+    _mosaic_panel(figure, panels[2], change, few, "after minus before", (-limit, limit), DIVERGING)
+    panels[0].set_title("before fine-tuning")
+    panels[1].set_title("after fine-tuning")
+    panels[2].set_title(f"difference, at most {largest:.2g}" if largest else "no difference: they were not trained")
+    figure.suptitle("Similarity of position embeddings, before and after fine-tuning", fontsize=13)
+    return figure
+
+
+def draw_dot_product(cosine: Array, dot: Array, tiles: int) -> Figure:
+    """Cosine similarity beside the plain dot product, which mixes the embeddings' norms into the picture."""
+    few = max(1, tiles // 2)
+    figure = new_figure(11.0, min(1.6 + 3.9 * cosine.shape[0] / cosine.shape[1], 12.0))
+    panels = figure.subplots(1, 2)
+    _mosaic_panel(figure, panels[0], cosine, few, "cosine similarity", (-1.0, 1.0), SEQUENTIAL)
+    # A patch with itself stands out by its norm alone; the scale is for all the others.
+    low, high = (float(limit) for limit in np.quantile(dot, [0.0, 0.995]))
+    _mosaic_panel(figure, panels[1], dot, few, "dot product", (low, high), SEQUENTIAL)
+    panels[0].set_title("cosine: direction alone")
+    panels[1].set_title("dot product: direction and norm")
+    figure.suptitle("Position embeddings after fine-tuning, compared in two ways", fontsize=13)
+    return figure
+
+
+def draw_distance(curves: list[Curve], correlations: list[float | None]) -> Figure:
+    """Similarity by distance, one line with its 10 to 90 % band a curve, the rank correlation in the legend."""
+    figure = new_figure(8.0, 5.0)
+    axes = figure.subplots()
+    styles = [(PRIMARY, "-"), (SECONDARY, "--")]
+    for curve, correlation, (colour, line) in zip(curves, correlations, styles, strict=False):
+        figure_text = "undefined" if correlation is None else f"{correlation:.3f}"
+        axes.fill_between(curve.distance, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(
+            curve.distance,
+            curve.mean,
+            line,
+            color=colour,
+            linewidth=2,
+            label=f"{curve.label} (rank correlation {figure_text})",
+        )
+    axes.set_xlabel("distance between two patches (patches)")
+    axes.set_ylabel("cosine similarity")
+    axes.set_title("Are near patches similar? Mean and 10 to 90 % of all pairs")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="best")
+    return figure
+
+
+def _mosaic_panel(
+    figure: Figure, axes: Axes, similarity: Array, tiles: int, label: str, limits: tuple[float, float], colours: str
+) -> None:
+    """Draw the tiles as one picture: hundreds of axes would take minutes to lay out."""
+    rows, columns = similarity.shape[:2]
+    across, down = _sampled(columns, tiles), _sampled(rows, tiles)
+    picture, gap = _mosaic(similarity[np.ix_(down, across)])
+    shown = axes.imshow(picture, vmin=limits[0], vmax=limits[1], cmap=colours, interpolation="nearest")
+    _tick_tiles(axes.set_xticks, across, columns, gap)
+    _tick_tiles(axes.set_yticks, down, rows, gap)
+    axes.set_xlabel("column of the patch")
+    axes.set_ylabel("row of the patch")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0)
+    extend = "max" if np.nanmax(picture) > limits[1] * 1.001 else "neither"
+    figure.colorbar(shown, ax=axes, label=label, fraction=0.046, pad=0.02, extend=extend)
+
+
+def _mosaic(tiles: Array) -> tuple[Array, int]:
+    """Lay tiles (down, across, rows, columns) out as one array with gaps of NaN; also the gap's width in cells."""
+    down, across, rows, columns = tiles.shape
+    gap = max(1, round(max(rows, columns) / 12))
+    picture = np.full((down * (rows + gap) - gap, across * (columns + gap) - gap), np.nan)
+    for i in range(down):
+        for j in range(across):
+            top, left = i * (rows + gap), j * (columns + gap)
+            picture[top : top + rows, left : left + columns] = tiles[i, j]
+    return picture, gap
+
+
+def _sampled(length: int, most: int) -> list[int]:
+    """At most ``most`` of ``range(length)``, evenly spread and symmetric."""
+    if length <= most:
+        return list(range(length))
+    return [int(place) for place in np.floor((np.arange(most) + 0.5) * length / most)]
+
+
+def _tick_tiles(set_ticks: object, shown: list[int], size: int, gap: int) -> None:
+    step = max(1, len(shown) // 8)
+    centres = [index * (size + gap) + (size - 1) / 2 for index in range(len(shown))]
+    set_ticks(centres[::step], [str(place) for place in shown[::step]])  # type: ignore[operator]
