@@ -4,8 +4,8 @@
 2. The homework's: ``{train,val}/{label}_{id}.jpg``.
 3. Oxford-IIIT Pet as published: ``images/``, ``annotations/{trainval,test}.txt``, ``annotations/trimaps/``.
 
-Masks are optional: ``masks/<stem>.png`` or ``masks/<path of the photo below the folder>.png``, or the published trimaps. So
-a folder ``masks`` at the top is never a class.
+Masks are optional: ``masks/<stem>.png`` or ``masks/<path of the photo below the folder>.png``, or the published
+trimaps. So a folder ``masks`` at the top is never a class.
 """
 
 import re
@@ -158,7 +158,7 @@ def _homework(root: Path, split_folders: list[Path]) -> Layout:
                 rejected.append(Rejected(image_id, "its name is not {label}_{id}, with a number as label"))
     if not candidates:
         raise AtlasError(
-            f"{root} has split folders with neither class folders nor files named {{label}}_{{id}}.jpg in them: {EXPECTED}"
+            f"{root} has split folders that hold neither class folders nor files named {{label}}_{{id}}.jpg: {EXPECTED}"
         )
     classes = sorted({candidate.class_name for candidate in candidates}, key=int)
     return _finished(root, "homework", classes, candidates, rejected)
@@ -249,6 +249,21 @@ def _strays(root: Path, folder: Path) -> Iterator[Rejected]:
     for path in visible(folder):
         if path.is_file() and path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS:
             yield Rejected(path.relative_to(root).as_posix(), "outside every class folder")
+
+
+def _described(entries: list[Path]) -> str:
+    """What lies in a folder, in words: how many files of which kinds, and the names of its folders."""
+    files = [entry for entry in entries if entry.is_file()]
+    folders = [entry for entry in entries if entry.is_dir()]
+    parts = []
+    if files:
+        kinds = sorted({file.suffix.lower() or "no extension" for file in files})
+        parts.append(f"{len(files)} files ({', '.join(kinds[:5])})")
+    if folders:
+        shown = ", ".join(f"{folder.name}/" for folder in folders[:5])
+        empty = " without files" if not any(entry.is_file() for folder in folders for entry in visible(folder)) else ""
+        parts.append(f"{len(folders)} folders{empty} ({shown})")
+    return " and ".join(parts)
 
 
 def _finished(

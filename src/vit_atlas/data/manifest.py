@@ -22,8 +22,8 @@ COLUMNS = (
     "sha256",
     "conversions",
 )
-"""Columns of the manifest. ``image_id`` is the path relative to data/classification, ``path`` and ``mask`` are relative to
-the project's root, ``width`` and ``height`` are in pixels after EXIF rotation."""
+"""Columns of the manifest. ``image_id`` is the path relative to data/classification, ``path`` and ``mask`` are
+relative to the project's root, ``width`` and ``height`` are in pixels after EXIF rotation."""
 
 INTEGER_COLUMNS = ("label", "width", "height")
 

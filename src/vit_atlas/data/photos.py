@@ -40,7 +40,8 @@ class PhotoError(Exception):
 
 @dataclass(frozen=True)
 class PhotoFacts:
-    """What a file turned out to hold: ``width`` and ``height`` in pixels after EXIF rotation, and what was converted."""
+    """What a file turned out to hold: ``width`` and ``height`` in pixels after EXIF rotation, and what was
+    converted."""
 
     width: int
     height: int
@@ -50,8 +51,8 @@ class PhotoFacts:
 def open_photo(path: str | Path) -> Image.Image:
     """Open a photo as 8-bit RGB, upright.
 
-    EXIF rotation is applied, CMYK and palettes are converted, 16-bit samples are scaled to 8 bits, transparency is laid over
-    white, and of a still GIF its picture is taken.
+    EXIF rotation is applied, CMYK and palettes are converted, 16-bit samples are scaled to 8 bits, transparency is
+    laid over white, and of a still GIF its picture is taken.
 
     Raises:
         AtlasError: the file is missing or cannot be read as one photo; the message names it and says why.
@@ -66,8 +67,8 @@ def open_photo(path: str | Path) -> Image.Image:
 def open_mask(path: str | Path, kind: str) -> np.ndarray:
     """Open a mask as uint8 of shape (height, width): 0 background, 1 object, 255 unlabelled.
 
-    ``trimap`` is Oxford-IIIT Pet's: 1 object, 2 background, 3 the border that counts for neither. In a ``binary`` mask every
-    value but 0 is object.
+    ``trimap`` is Oxford-IIIT Pet's: 1 object, 2 background, 3 the border that counts for neither. In a ``binary``
+    mask every value but 0 is object.
 
     Raises:
         AtlasError: the file is missing or cannot be read as an image, or ``kind`` is neither of the two.
@@ -90,8 +91,8 @@ def open_mask(path: str | Path, kind: str) -> np.ndarray:
 def opened(path: str | Path, max_pixels: int | None = None, content: bytes | None = None) -> Iterator[Image.Image]:
     """Yield the image file opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
 
-    Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded. Who has read
-    the file already passes its bytes as ``content``.
+    Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded. Who
+    has read the file already passes its bytes as ``content``.
 
     Raises:
         PhotoError: the file is empty, is no image, is damaged, holds several frames or has too many pixels.
@@ -109,7 +110,9 @@ def opened(path: str | Path, max_pixels: int | None = None, content: bytes | Non
                 yield image
     except UnidentifiedImageError:
         raise PhotoError("not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
+    except PhotoError:
+        raise
+    except Exception as error:  # a damaged file makes decoders raise nearly anything
         raise PhotoError(_reason(error)) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit

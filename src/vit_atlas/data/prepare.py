@@ -93,7 +93,7 @@ def _check_splits(root: Path, manifest: pd.DataFrame, layout: Layout, settings: 
             raise AtlasError(f"{root} has no photo to train on: add a train/ folder beside {_listed(layout.splits)}")
         fraction = getattr(settings, f"{split}_fraction")
         raise AtlasError(
-            f"the {split} split is empty with data.{split}_fraction: {fraction} in params.yaml and {len(manifest)} photos: "
+            f"the {split} split of {root} is empty with data.{split}_fraction: {fraction} in params.yaml: "
             "raise it, or add photos"
         )
     warnings = []

@@ -1,7 +1,7 @@
 """Train, val and test: what the folder gives, and what the seed adds.
 
-A photo's place depends on the seed, its class and the hash of its bytes, so renaming a photo moves nothing, and copies of
-one photo stay together.
+A photo's place depends on the seed, its class and the hash of its bytes, so renaming a photo moves nothing, and
+copies of one photo stay together.
 """
 
 import hashlib
@@ -28,7 +28,8 @@ def assign_splits(members: list[Member], val_fraction: float, test_fraction: flo
     - train and test given: ``val_fraction`` of train becomes val.
     - nothing given, or train alone: ``test_fraction`` becomes test, then ``val_fraction`` of the rest val.
 
-    What is taken is stratified: the same share of every class, rounded, at least one photo where that leaves one for train.
+    What is taken is stratified: the same share of every class, rounded, at least one photo where that leaves one for
+    train.
     """
     given = {member.split for member in members}
     splits = [member.split or "train" for member in members]

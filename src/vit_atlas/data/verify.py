@@ -27,23 +27,27 @@ CHUNK = 16
 """Photos handed to a worker at a time."""
 
 PREVIEW = (32, 32)
-"""JPEGs are decoded at the smallest scale above this size, down to an eighth: the whole file is read and checked, without
-the cost of full-size pixels."""
+"""JPEGs are decoded at the smallest scale above this size, down to an eighth: the whole file is read and checked,
+without the cost of full-size pixels."""
+
+
+NO_FACTS = PhotoFacts(0, 0, ())
 
 
 @dataclass(frozen=True)
 class Inspection:
     """One candidate after decoding.
 
-    ``reason`` says why it cannot serve, empty where it can. ``preview`` is a hash of its pixels at reduced size: photos with
-    equal ``preview`` may be the same picture in different files. ``mask_reason`` says why its mask was dropped.
+    ``reason`` says why it cannot serve, empty where it can. ``preview`` is a hash of its pixels at reduced size:
+    photos with equal ``preview`` may be the same picture in different files. ``mask_reason`` says why its mask was
+    dropped.
     """
 
     candidate: Candidate
     reason: str = ""
     sha256: str = ""
     preview: str = ""
-    facts: PhotoFacts = PhotoFacts(0, 0, ())
+    facts: PhotoFacts = NO_FACTS
     mask_reason: str = ""
 
 
@@ -63,8 +67,8 @@ def inspect_all(candidates: tuple[Candidate, ...], max_pixels: int) -> list[Insp
             return list(bar(pool.map(task, candidates, chunksize=CHUNK)))
     except BrokenProcessPool:
         raise AtlasError(
-            f"a process that decodes photos died, most likely for want of memory: lower data.max_pixels (now {max_pixels}) "
-            "in params.yaml"
+            "a process that decodes photos died, most likely for want of memory: "
+            f"lower data.max_pixels in params.yaml (now {max_pixels})"
         ) from None
 
 

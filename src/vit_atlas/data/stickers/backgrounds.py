@@ -1,7 +1,7 @@
 """Backgrounds: gradients, noise, stripes, tiles and blobs, from integers only.
 
-Every function takes its own :class:`random.Random` and works on integers and Pillow's fixed-point resizing, so one seed gives
-the same bytes on every machine.
+Every function takes its own :class:`random.Random` and works on integers and Pillow's fixed-point resizing, so one
+seed gives the same bytes on every machine.
 """
 
 import random
@@ -17,7 +17,7 @@ Colour = tuple[int, int, int]
 
 def random_background(rng: random.Random, size: Size) -> Image.Image:
     """One RGB background of ``size`` (width, height) of a kind that ``rng`` chooses."""
-    maker = rng.choice((gradient, gradient, noise, noise, noise, stripes, tiles, blobs))
+    maker = rng.choice((gradient, gradient, gradient, noise, noise, noise, noise, stripes, tiles, blobs))
     image = maker(rng, size)
     if rng.random() < 0.3:
         image = grain(rng, image)

@@ -3,12 +3,13 @@
 ``stamps.csv`` beside this file has one row a cut-out:
 
 - ``path``, ``sha256``: the PNG in the stamps folder and the hash of its bytes;
-- ``category``, ``use``: its class and the split it belongs to; near copies (mirrored, recoloured, the same animal twice)
-  share a split. Both empty where the cut-out serves in scenes only;
-- ``noun``, ``colour``, ``scenes``: what a sentence calls it, its colour where one colour is plainly true, and whether scenes
-  of `train`, `test` or `any` split show it. Empty where it serves in classification only.
+- ``category``, ``use``: its class and the split it belongs to; near copies (mirrored, recoloured, the same animal
+  twice) share a split. Both empty where the cut-out serves in scenes only;
+- ``noun``, ``colour``, ``scenes``: what a sentence calls it, its colour where one colour is plainly true, and whether
+  scenes of `train`, `test` or `any` split show it. Empty where it serves in classification only.
 
-All are photographs but the class `house`: the stamps have no photograph of a house, so that class uses the shaded drawings.
+All are photographs but the class `house`: the stamps have no photograph of a house, so that class uses the shaded
+drawings.
 """
 
 import csv

@@ -24,7 +24,8 @@ from vit_atlas.data.stickers.compose import (
 PHOTOS_PER_CLASS = {"train": 48, "val": 10, "test": 20}
 
 SOURCES = "sources.csv"
-"""Table in the sample's folder that names the cut-out behind every photo; it also marks the folder as ours to replace."""
+"""Table in the sample's folder that names the cut-out behind every photo; it also marks the folder as ours to
+replace."""
 
 UPRIGHT = ("sign", "house")
 """Classes that are turned little and never mirrored: they carry writing or stand on the ground."""
@@ -92,11 +93,11 @@ def write_classification(
 
 
 def _placement(rng: random.Random, size: tuple[int, int], cutout: Image.Image, upright: bool) -> Placement:
-    """A size of 62 to 100 % of the canvas's shorter side, any place where most of the object stays inside."""
+    """A size of 70 to 105 % of the canvas's shorter side, any place where most of the object stays inside."""
     shorter = min(size)
-    side = min(shorter * rng.randint(62, 100) // 100, max(cutout.size) * LARGEST_ZOOM)
-    degrees = rng.randint(-10, 10) if upright else rng.randint(-25, 25)
+    side = min(shorter * rng.randint(70, 105) // 100, max(cutout.size) * LARGEST_ZOOM)
+    degrees = rng.randint(-10, 10) if upright else rng.randint(-20, 20)
     mirrored = not upright and rng.random() < 0.5
-    margin = side * 9 // 20
+    margin = side * 12 // 25
     centre = tuple(rng.randint(min(margin, length // 2), max(length - margin, length // 2)) for length in size)
     return Placement(side, degrees, mirrored, (centre[0], centre[1]))

@@ -19,7 +19,8 @@ SUPERSAMPLING = 3
 
 @dataclass(frozen=True)
 class Placement:
-    """How one cut-out goes on a canvas: its longer side in pixels, degrees, mirrored or not, and its centre in pixels."""
+    """How one cut-out goes on a canvas: its longer side in pixels, degrees, mirrored or not, and its centre in
+    pixels."""
 
     side: int
     degrees: int
@@ -37,7 +38,8 @@ def open_cutout(path: Path) -> Image.Image:
 
 
 def transformed(cutout: Image.Image, side: int, degrees: int, mirrored: bool) -> Image.Image:
-    """``cutout`` scaled so that its longer side is ``side`` pixels, mirrored and turned; RGBA, cropped to what is visible."""
+    """``cutout`` scaled so that its longer side is ``side`` pixels, mirrored and turned; RGBA, cropped to what is
+    visible."""
     longest = max(cutout.size)
     width, height = (max(2, value * side // longest) for value in cutout.size)
     image = cutout.convert("RGBa")
@@ -54,7 +56,8 @@ def transformed(cutout: Image.Image, side: int, degrees: int, mirrored: bool) ->
 
 
 def paste(canvas: Image.Image, cutout: Image.Image, placement: Placement) -> Image.Image:
-    """Paste ``cutout`` on ``canvas`` (changed in place); return its mask, L of the canvas's size, 255 where it shows."""
+    """Paste ``cutout`` on ``canvas`` (changed in place); return its mask, L of the canvas's size, 255 where it
+    shows."""
     sticker = transformed(cutout, placement.side, placement.degrees, placement.mirrored)
     left = placement.centre[0] - sticker.width // 2
     top = placement.centre[1] - sticker.height // 2
@@ -64,13 +67,16 @@ def paste(canvas: Image.Image, cutout: Image.Image, placement: Placement) -> Ima
     return mask
 
 
-def relit(rng: random.Random, image: Image.Image) -> Image.Image:
-    """``image`` a little brighter or darker, with more or less contrast, and with a colour cast."""
-    contrast = rng.randint(75, 120)
+def relit(
+    rng: random.Random, image: Image.Image, contrast: tuple[int, int] = (80, 115), shift: int = 12
+) -> Image.Image:
+    """``image`` with more or less contrast (``contrast`` is the range in per cent) and a colour cast of up to
+    ``shift``."""
+    percent = rng.randint(*contrast)
     tables: list[int] = []
     for _ in range(3):
-        shift = rng.randint(-18, 18)
-        tables += [min(255, max(0, (value - 128) * contrast // 100 + 128 + shift)) for value in range(256)]
+        change = rng.randint(-shift, shift)
+        tables += [min(255, max(0, (value - 128) * percent // 100 + 128 + change)) for value in range(256)]
     return image.point(tables)
 
 

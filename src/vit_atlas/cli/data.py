@@ -1,0 +1,89 @@
+"""`vit-atlas data`: the sample, the official pets, and a look at your own folder before you use it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vit_atlas.data.prepare import Prepared
+    from vit_atlas.settings import DataSettings
+
+app = typer.Typer(help="Get photos, or check your own.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+SHOWN = 40
+"""Rows of a table that `check` prints before it says how many more there are."""
+
+Replace = Annotated[bool, typer.Option("--replace", help="Overwrite what is there, even your own photos.")]
+
+
+@app.command()
+def stickers(
+    folder: Annotated[
+        Path, typer.Option(help="The data folder; the sample goes in classification/ and captioning/.")
+    ] = Path("data"),
+    replace: Replace = False,
+) -> None:
+    """Make the sample: cut-out photographs on painted backgrounds, the same bytes on every machine."""
+    from vit_atlas.data.stickers.sample import write_sample
+
+    photos, scenes = write_sample(folder, _say, replace=replace)
+    typer.echo(f"{photos} photos in {folder / 'classification'}, {scenes} scenes in {folder / 'captioning'}")
+
+
+@app.command()
+def pets(
+    folder: Annotated[Path, typer.Option(help="Where images/ and annotations/ go.")] = Path("data/classification"),
+    replace: Replace = False,
+) -> None:
+    """Download the official Oxford-IIIT Pet photos (about 800 MB)."""
+    from vit_atlas.data.pets import write_pets
+
+    photos = write_pets(folder, _say, replace=replace)
+    typer.echo(f"{photos} photos in {folder}")
+
+
+@app.command()
+def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -> None:
+    """Look at a folder as prepare would: its layout, splits, and every file that would be left out. Writes nothing."""
+    from vit_atlas.data.prepare import prepare
+
+    prepared = prepare(folder, _data_settings())
+    typer.echo("\n".join(_report(folder, prepared)))
+
+
+def _report(folder: Path, prepared: "Prepared") -> list[str]:
+    metrics = prepared.metrics
+    counts = ", ".join(f"{metrics[split]} {split}" for split in ("train", "val", "test"))
+    lines = [
+        f"{folder}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos ({counts}), "
+        f"{metrics['masks']} masks"
+    ]
+    table = prepared.class_counts.pivot(index="class_name", columns="split", values="photos").loc[prepared.classes]
+    lines += ["", table[["train", "val", "test"]].rename_axis(index="class", columns=None).to_string()]
+    lines += _table("left out", [f"{item['file']}: {item['reason']}" for item in metrics["rejected"]])
+    lines += _table("converted", [f"{item['file']}: {', '.join(item['conversions'])}" for item in metrics["converted"]])
+    lines += _table("masks dropped", [f"{item['file']}: {item['reason']}" for item in metrics["masks_dropped"]])
+    lines += _table(
+        "same picture", [f"{', '.join(item['files'])} ({', '.join(item['splits'])})" for item in metrics["duplicates"]]
+    )
+    return lines + _table("mind", metrics["warnings"])
+
+
+def _table(title: str, rows: list[str]) -> list[str]:
+    if not rows:
+        return []
+    more = [f"  ... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return ["", f"{title} ({len(rows)}):", *(f"  {row}" for row in rows[:SHOWN]), *more]
+
+
+def _data_settings() -> "DataSettings":
+    """The data section of params.yaml where there is one, else its defaults."""
+    from vit_atlas.paths import PARAMS
+    from vit_atlas.settings import DataSettings, load_settings
+
+    return load_settings().data if PARAMS.is_file() else DataSettings()
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

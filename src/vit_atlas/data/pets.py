@@ -1,0 +1,48 @@
+"""The official Oxford-IIIT Pet data set, through torchvision, put in its published layout."""
+
+import shutil
+from pathlib import Path
+
+from vit_atlas.data.stickers.classification import SOURCES
+from vit_atlas.data.stickers.fetch import Progress, cache_folder
+from vit_atlas.data.stickers.sample import require_ours
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import atomic_folder, require_free_space
+
+NEEDED_BYTES = 2_000_000_000
+"""Archives and unpacked photos together."""
+
+
+def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
+    """Download the data set and write ``folder`` with `images/` and `annotations/`; return the number of photos.
+
+    The archives (about 800 MB) lie in the cache until everything is unpacked, so a download that was cut off goes on
+    with the archive that is whole.
+
+    Raises:
+        AtlasError: there is no network or too little disk space, or ``folder`` holds something else than the sample and
+            ``replace`` is not given.
+
+    References:
+        Parkhi, Vedaldi, Zisserman, Jawahar 2012, Cats and Dogs.
+    """
+    from torchvision.datasets import OxfordIIITPet
+
+    if not replace:
+        require_ours(folder, SOURCES)
+    scratch = cache_folder() / "oxford-iiit-pet-download"
+    require_free_space(scratch, NEEDED_BYTES, "downloading Oxford-IIIT Pet", "set VIT_ATLAS_CACHE to a larger disk")
+    progress("Downloading Oxford-IIIT Pet (about 800 MB) from www.robots.ox.ac.uk")
+    try:
+        OxfordIIITPet(scratch, download=True)
+    except (OSError, RuntimeError) as error:
+        raise AtlasError(
+            f"Oxford-IIIT Pet could not be downloaded ({' '.join(str(error).split())[:200]}): check the network, "
+            f"or put the published images/ and annotations/ in {folder} yourself"
+        ) from None
+    unpacked = scratch / "oxford-iiit-pet"
+    with atomic_folder(folder) as target:
+        for name in ("images", "annotations"):
+            shutil.move(unpacked / name, target / name)
+    shutil.rmtree(scratch, ignore_errors=True)
+    return sum(1 for path in (folder / "images").iterdir() if path.suffix == ".jpg")

@@ -1,0 +1,52 @@
+"""Writing the whole sample: both data sets, into folders that are ours to replace."""
+
+from pathlib import Path
+
+from vit_atlas.data.stickers.captioning import write_captioning
+from vit_atlas.data.stickers.catalogue import stamps
+from vit_atlas.data.stickers.classification import SOURCES, write_classification
+from vit_atlas.data.stickers.fetch import Progress, find_stamps
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import atomic_folder
+
+SEED = 0
+"""The seed of the sample that data.dvc names."""
+
+CAPTIONING_MARK = "objects.jsonl"
+
+
+def write_sample(folder: Path, progress: Progress, seed: int = SEED, replace: bool = False) -> tuple[int, int]:
+    """Write ``folder``/classification and ``folder``/captioning; return the number of photos and of scenes.
+
+    Args:
+        folder: the project's data folder.
+        progress: called with one line of text before each slow step.
+        seed: the same seed gives the same bytes.
+        replace: also replace folders that are not an earlier sample.
+
+    Raises:
+        AtlasError: the cut-outs cannot be found, or a folder is there that is no sample and ``replace`` is not given.
+    """
+    classification, captioning = folder / "classification", folder / "captioning"
+    if not replace:
+        for target, mark in ((classification, SOURCES), (captioning, CAPTIONING_MARK)):
+            require_ours(target, mark)
+    table = stamps()
+    source = find_stamps(table, progress)
+    with atomic_folder(classification) as target:
+        photos = write_classification(target, source, table, seed)
+    with atomic_folder(captioning) as target:
+        scenes = write_captioning(target, source, table, seed)
+    return photos, scenes
+
+
+def require_ours(folder: Path, mark: str) -> None:
+    """Let nobody's own photos be overwritten: ``folder`` must be missing, empty, or hold the file ``mark``.
+
+    Raises:
+        AtlasError: it holds something else.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+        raise AtlasError(
+            f"{folder} holds something else than the sample: move it away, or add --replace to overwrite it"
+        )
