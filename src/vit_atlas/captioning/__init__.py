@@ -1,0 +1,1 @@
+"""Captions and, for every word of one, where in the photo the captioning transformer looked."""
