@@ -1,0 +1,86 @@
+"""Photos as a training loop reads them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from vit_atlas.data.augmentation import PhotoAugmentation
+from vit_atlas.data.photos import open_photo
+
+Draw = tuple[int, int]
+"""(view, index): which augmented version of which photo. Travelling with the index, the epoch's number reaches every
+worker process, and nothing has to be told when an epoch begins."""
+
+
+class AugmentedPhotos(Dataset):
+    """Training photos; item (view, index) is ``pixel_values`` (3, height, width) and ``labels``."""
+
+    def __init__(self, rows: pd.DataFrame, augmentation: PhotoAugmentation) -> None:
+        self._paths = rows["path"].tolist()
+        self._ids = rows["image_id"].tolist()
+        self._augmentation = augmentation
+        self.labels = rows["label"].tolist()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        view, index = draw
+        pixels = self._augmentation(open_photo(self._paths[index]), self._ids[index], view)
+        return {"pixel_values": pixels, "labels": self.labels[index]}
+
+
+class PlainPhotos(Dataset):
+    """Photos as the model's processor makes them; item index is ``pixel_values`` and ``labels``."""
+
+    def __init__(self, rows: pd.DataFrame, processor: Any) -> None:
+        self._paths = rows["path"].tolist()
+        self._processor = processor
+        self.labels = rows["label"].tolist()
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pixels = self._processor(images=open_photo(self._paths[index]), return_tensors="pt")["pixel_values"][0]
+        return {"pixel_values": pixels, "labels": self.labels[index]}
+
+
+class CachedTokens(Dataset):
+    """The trunk's output for each view of each photo; later epochs go round the views again.
+
+    Items are as those of the photos, with hidden states (tokens, dim) in the place of pixels.
+    """
+
+    def __init__(self, tokens: np.ndarray, labels: list[int]) -> None:
+        """Wrap ``tokens`` of shape (views, photos, tokens, dim)."""
+        self._tokens = tokens
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
+        view, index = draw if isinstance(draw, tuple) else (0, draw)
+        hidden = np.array(self._tokens[view % len(self._tokens), index])
+        return {"pixel_values": torch.from_numpy(hidden), "labels": self.labels[index]}
+
+
+class EpochSampler(Sampler[Draw]):
+    """Every photo once an epoch, in an order that is a function of (seed, epoch)."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self._length = length
+        self._seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Draw]:
+        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._length)
+        return iter([(self.epoch, int(index)) for index in order])
