@@ -82,7 +82,7 @@ def _spread(frame: pd.DataFrame, count: int, seen: Sequence[str]) -> list[str]:
         confidence=frame["confidence"].astype(float),
         turn=frame["class_name"].map(lambda name: list(seen).count(name)),
     ).sort_values(["confidence", "image_id"], ascending=[False, True], kind="stable")
-    ordered["turn"] += ordered.groupby("class_name").cumcount()
+    ordered["turn"] = ordered["turn"].astype(int) + ordered.groupby("class_name").cumcount()
     ordered = ordered.sort_values("turn", kind="stable")
     return [str(image_id) for image_id in ordered["image_id"].head(count)]
 

@@ -60,10 +60,14 @@ class LayerRecord:
             logits += bias
         return logits.softmax(dim=-1)
 
+    def parts(self, rows: int = 256) -> Iterator[slice]:
+        """All query positions, ``rows`` at a time: what a map is made in, so that it need not exist as a whole."""
+        for start in range(0, self.query.shape[2], rows):
+            yield slice(start, min(start + rows, self.query.shape[2]))
+
     def chunks(self, rows: int = 256) -> Iterator[tuple[slice, Tensor]]:
         """The whole map, ``rows`` query positions at a time: pairs of the slice and its rows (B, H, <=rows, N)."""
-        for start in range(0, self.query.shape[2], rows):
-            part = slice(start, min(start + rows, self.query.shape[2]))
+        for part in self.parts(rows):
             yield part, self.rows(part)
 
     def head_mean(self) -> Tensor:
@@ -85,9 +89,13 @@ class LayerRecord:
         """
         if self.output_gradient is None:
             raise AtlasError("the gradient of an attention map was asked for before AttentionRecorder.backward(target)")
+        return self.map_gradient(self.output_gradient, queries)
+
+    def map_gradient(self, upstream: Tensor, queries: slice | Sequence[int] = slice(None)) -> Tensor:
+        """:meth:`gradient`, from the gradient ``upstream`` (B, Q, H, D) of any target with respect to ``output``."""
         index = queries if isinstance(queries, slice) else list(queries)
-        upstream = self.output_gradient.transpose(1, 2)[:, :, index].float()
-        return torch.matmul(upstream, _repeat(self.value, self.query.shape[1]).float().transpose(2, 3))
+        rows = upstream.transpose(1, 2)[:, :, index].float()
+        return torch.matmul(rows, _repeat(self.value, self.query.shape[1]).float().transpose(2, 3))
 
     def _key(self) -> Tensor:
         return _repeat(self.key, self.query.shape[1])

@@ -1,0 +1,68 @@
+"""Which photos are drawn, and what their pictures are called."""
+
+import pandas as pd
+import pytest
+
+from vit_atlas.attention.photos import choose_photos, safe_stems
+from vit_atlas.errors import AtlasError
+
+
+def _manifest(*image_ids: str) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": list(image_ids)})
+
+
+def _predictions(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
+    """Rows of image_id, true class, guess and confidence, read back as text as from the file."""
+    frame = pd.DataFrame(rows, columns=["image_id", "class_name", "predicted_name", "confidence"])
+    frame["correct"] = frame["class_name"] == frame["predicted_name"]
+    return frame.astype(str)
+
+
+PREDICTIONS = _predictions(
+    ("cat/1.jpg", "cat", "cat", 0.9),
+    ("cat/2.jpg", "cat", "cat", 0.95),
+    ("cat/3.jpg", "cat", "dog", 0.6),
+    ("cat/4.jpg", "cat", "dog", 0.7),
+    ("dog/1.jpg", "dog", "dog", 0.8),
+    ("dog/2.jpg", "dog", "cat", 0.5),
+    ("hen/1.jpg", "hen", "hen", 0.4),
+)
+
+
+def test_auto_takes_right_and_wrong_ones_spread_over_classes() -> None:
+    chosen = choose_photos("auto", 4, _manifest(), PREDICTIONS)
+    assert chosen == ["cat/4.jpg", "dog/2.jpg", "hen/1.jpg", "cat/2.jpg"]
+    assert choose_photos("auto", 4, _manifest(), PREDICTIONS.sample(frac=1, random_state=3)) == chosen
+
+
+def test_auto_fills_up_where_one_kind_is_short() -> None:
+    right = PREDICTIONS[PREDICTIONS["correct"] == "True"]
+    assert len(choose_photos("auto", 4, _manifest(), right)) == 4
+    wrong = PREDICTIONS[PREDICTIONS["correct"] == "False"]
+    assert len(choose_photos("auto", 3, _manifest(), wrong)) == 3
+    assert len(choose_photos("auto", 64, _manifest(), PREDICTIONS)) == len(PREDICTIONS)
+
+
+def test_names_are_found_by_file_name_in_their_order_and_once() -> None:
+    manifest = _manifest("train/26_5064.jpg", "val/29_4718.jpg", "val/x.jpg")
+    wanted = ("29_4718.jpg", "train/26_5064.jpg", "val/29_4718.jpg")
+    assert choose_photos(wanted, 1, manifest, PREDICTIONS) == ["val/29_4718.jpg", "train/26_5064.jpg"]
+
+
+def test_a_wrong_name_lists_near_ones() -> None:
+    with pytest.raises(AtlasError, match=r"no photo named 26_5046\.jpg in .*: near names are 26_5064\.jpg"):
+        choose_photos(("26_5046.jpg",), 1, _manifest("train/26_5064.jpg", "val/zzz.png"), PREDICTIONS)
+    with pytest.raises(AtlasError, match="write file names as they are"):
+        choose_photos(("q",), 1, _manifest("train/26_5064.jpg"), PREDICTIONS)
+
+
+def test_a_name_of_two_photos_asks_for_more() -> None:
+    with pytest.raises(AtlasError, match=r"name of 2 photos, write one of cat/1\.jpg, dog/1\.jpg"):
+        choose_photos(("1.jpg",), 1, _manifest("cat/1.jpg", "dog/1.jpg"), PREDICTIONS)
+
+
+def test_picture_names_are_safe_and_different() -> None:
+    assert safe_stems(["a/26_5064.jpg", "a/My dog (2).png", "b/ñandú.jpg"]) == ["26_5064", "My_dog_2", "and"]
+    assert safe_stems(["cat/1.jpg", "dog/1.jpg"]) == ["cat_1", "dog_1"]
+    stems = safe_stems(["a/b_c.jpg", "a/b/c.jpg", "a_b/c.jpg", "a/b c.jpg", "a/B_C.png", "..jpg"])
+    assert len({stem.lower() for stem in stems}) == 6
