@@ -6,6 +6,7 @@ that does not answer costs one warning. Nothing here imports mlflow before it is
 """
 
 from vit_atlas.tracking.keys import training_key
+from vit_atlas.tracking.mirror import Mirrored, mirror
 from vit_atlas.tracking.stream import Stream, open_stream
 
-__all__ = ["Stream", "open_stream", "training_key"]
+__all__ = ["Mirrored", "Stream", "mirror", "open_stream", "training_key"]

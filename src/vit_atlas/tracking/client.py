@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-DEFAULT_URI = "sqlite:///mlflow.db"
+DATABASE = "mlflow.db"
 EXPERIMENT = "vit-atlas"
 ARTIFACTS = "mlartifacts"
 
@@ -47,10 +47,15 @@ def connect() -> Connection:
 
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
     return Connection(client, uri, _experiment(client, uri))
+
+
+def tracking_uri() -> str:
+    """Give the address that ``MLFLOW_TRACKING_URI`` names, or that of the database file in this folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
 
 
 def _experiment(client: Any, uri: str) -> str:
@@ -91,7 +96,7 @@ def place() -> str:
 
 def warn(action: str, error: BaseException) -> None:
     """Say in one line on stderr that tracking did not work, where, why, and that nothing else is lost."""
-    uri = redact(os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI)
+    uri = redact(tracking_uri())
     text = redact(str(error))
     reason = (text.splitlines() or [type(error).__name__])[0][:200]
     sys.stderr.write(

@@ -1,0 +1,227 @@
+"""Making the MLflow run of a result whole: found, adopted or made, then filled with whatever it lacks."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vit_atlas import __version__, paths
+from vit_atlas.tracking.artifacts import Artifact, collect
+from vit_atlas.tracking.client import (
+    PLACE_TAG,
+    RESULT_TAG,
+    TRAINING_TAG,
+    Connection,
+    connect,
+    impatient,
+    place,
+    redact,
+    warn,
+)
+from vit_atlas.tracking.keys import flatten
+from vit_atlas.tracking.result import Result, data_description, read_result
+from vit_atlas.tracking.stream import CURVES, find_unfinished, log_params, log_points, start_run
+
+MODEL_NAME = "classifier"
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """The run that shows the result, and how it came to be."""
+
+    run_id: str
+    how: Literal["made", "adopted", "found"]
+    """``made`` new, ``adopted`` from a training that streamed its curves, or ``found`` from an earlier mirror."""
+    uri: str
+    """Where it is, without credentials."""
+
+
+def mirror() -> Mirrored | None:
+    """Show the result in the current folder as one MLflow run; whatever goes wrong is one warning, and None.
+
+    The run is the one that carries the result's key, else the one in which this folder's finetune streamed its curves,
+    else a new one. What it lacks is added and nothing is written twice, so calling again changes nothing.
+    """
+    try:
+        with _calm():
+            result = read_result()
+            with impatient():
+                connection = connect()
+                run_id, how = _find_run(connection, result)
+            with impatient(seconds=60):
+                _fill(connection, run_id, result)
+            return Mirrored(run_id, how, redact(connection.uri))
+    except Exception as error:
+        warn("show this result", error)
+        return None
+
+
+def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["made", "adopted", "found"]]:
+    client = connection.client
+    same = client.search_runs(
+        [connection.experiment_id], f"tags.`{RESULT_TAG}` = '{result.key}'", order_by=["attributes.start_time ASC"]
+    )
+    streamed = find_unfinished(connection, result.training) if result.training else None
+    if same:
+        if streamed:
+            # The same training, run again, came to the same result: its curves are already in the run that is kept.
+            client.delete_run(streamed)
+        return same[0].info.run_id, "found"
+    run_id = streamed or start_run(connection, result.training or result.key, result.settings)
+    # First of all, so that a mirror cut short is taken up again and not doubled.
+    client.set_tag(run_id, RESULT_TAG, result.key)
+    return run_id, "adopted" if streamed else "made"
+
+
+def _fill(connection: Connection, run_id: str, result: Result) -> None:
+    run = connection.client.get_run(run_id)
+    _add_tags(connection, run, result)
+    flat = {name: redact(value) for name, value in flatten(result.settings).items()}
+    missing = {name: value for name, value in flat.items() if name not in run.data.params}
+    log_params(connection, run_id, missing)
+    _add_numbers(connection, run, result)
+    _add_data(connection, run, result)
+    _add_artifacts(connection, run_id)
+    _add_model(connection, run)
+    if run.info.status != "FINISHED":
+        connection.client.set_terminated(run_id, "FINISHED")
+
+
+def _add_tags(connection: Connection, run: Any, result: Result) -> None:
+    once = {
+        "git_commit": result.commit,
+        "git_dirty": str(result.dirty).lower() if result.commit else None,
+        "mlflow.source.git.commit": result.commit,
+        "vit_atlas.version": __version__,
+        PLACE_TAG: place(),
+        TRAINING_TAG: result.training,
+    }
+    always = {"dvc_lock": result.lock_hash, "data_hash": result.data_hash, "mlflow.note.content": _note(result)}
+    wanted = {name: value for name, value in once.items() if name not in run.data.tags} | always
+    for name, value in wanted.items():
+        if value is not None and run.data.tags.get(name) != value:
+            connection.client.set_tag(run.info.run_id, name, value)
+
+
+def _note(result: Result) -> str:
+    """The run's description in MLflow: the number first, then how to come back to the files it mirrors."""
+    lines = []
+    numbers = result.metrics
+    if "accuracy" in numbers:
+        interval = [numbers.get(f"evaluate/accuracy_{end}") for end in ("low", "high")]
+        spread = "" if None in interval else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
+        lines.append(f"Test accuracy **{numbers['accuracy']:.3f}**{spread}.")
+    if "evaluate/probe_accuracy" in numbers:
+        lines.append(f"Linear probe on the pretrained features: {numbers['evaluate/probe_accuracy']:.3f}.")
+    lines.append(
+        "A mirror of files that DVC holds: see `report/index.html` and `settings/dvc.lock` among the artifacts."
+    )
+    return "\n".join(lines)
+
+
+def _add_numbers(connection: Connection, run: Any, result: Result) -> None:
+    run_id, held = run.info.run_id, run.data.metrics
+    points = [(name, value, 0) for name, value in result.metrics.items() if held.get(name) != value]
+    for name, curve in read_curves().items():
+        history = connection.client.get_metric_history(run_id, name) if name in held else []
+        steps = {point.step for point in history}
+        points += [(name, value, step) for step, value in curve.items() if step not in steps]
+    log_points(connection, run_id, points)
+
+
+def read_curves(path: Path = paths.HISTORY) -> dict[str, dict[int, float]]:
+    """Read the table that finetune wrote: for each column (under its name in MLflow) the value at each step."""
+    if not path.is_file():
+        return {}
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    columns = [name for name in table.columns if name != "step" and pd.api.types.is_numeric_dtype(table[name])]
+    return {
+        f"{CURVES}{name}": {int(step): float(value) for step, value in table[["step", name]].dropna().to_numpy()}
+        for name in columns
+    }
+
+
+def _add_data(connection: Connection, run: Any, result: Result) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    held = [item.dataset.digest for item in (run.inputs.dataset_inputs if run.inputs else [])]
+    if result.data_hash is None or result.data_hash in held:
+        return
+    source = f'{{"uri": "data.dvc", "md5": "{result.data_hash}"}}'
+    dataset = Dataset("data", result.data_hash, "dvc", source, profile=data_description(result.metrics))
+    item = DatasetInput(dataset, [InputTag("mlflow.data.context", "training and test")])
+    connection.client.log_inputs(run.info.run_id, [item])
+
+
+def _add_artifacts(connection: Connection, run_id: str) -> None:
+    held: dict[str, set[str]] = {}
+    with collect() as artifacts:
+        for artifact in artifacts:
+            if artifact.folder not in held:
+                listed = connection.client.list_artifacts(run_id, artifact.folder)
+                held[artifact.folder] = {item.path.rsplit("/", 1)[-1] for item in listed}
+            if _is_missing(artifact, held[artifact.folder]):
+                connection.client.log_artifact(run_id, str(artifact.path), artifact.folder)
+
+
+def _is_missing(artifact: Artifact, held: set[str]) -> bool:
+    return artifact.may_change or artifact.path.name not in held
+
+
+def _add_model(connection: Connection, run: Any) -> None:
+    import mlflow
+
+    if not (paths.MODEL / "config.json").is_file():
+        return
+    ids = [item.model_id for item in (run.outputs.model_outputs if run.outputs else [])]
+    if any(connection.client.get_logged_model(model_id).status == "READY" for model_id in ids):
+        return
+    with mlflow.start_run(run_id=run.info.run_id):
+        mlflow.pyfunc.log_model(
+            name=MODEL_NAME,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={MODEL_NAME: str(paths.MODEL)},
+            signature=_signature(),
+            pip_requirements=_requirements(),
+        )
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    answer = Schema([ColSpec("string", "label"), ColSpec("double", "score")])
+    return ModelSignature(inputs=Schema([ColSpec("string")]), outputs=answer)
+
+
+def _requirements() -> list[str]:
+    from importlib.metadata import version
+
+    names = ("mlflow", "pandas", "pillow", "torch", "torchvision", "transformers")
+    # A local build's suffix, as in 2.9.0+cpu, is no version that a registry has.
+    return [f"{name}=={version(name).split('+')[0]}" for name in names]
+
+
+@contextlib.contextmanager
+def _calm() -> Iterator[None]:
+    """Keep MLflow's progress bars, emoji and advice out of a stage's output."""
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    wanted = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.ERROR)
+            yield
+    finally:
+        logger.setLevel(level)
+        for name in added:
+            os.environ.pop(name, None)

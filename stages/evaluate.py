@@ -1,0 +1,34 @@
+"""Measure the fine-tuned model on the test split; see vit_atlas.evaluation."""
+
+from vit_atlas import paths
+from vit_atlas.data.manifest import read_classes, read_manifest
+from vit_atlas.evaluation import evaluate, worst_mistakes
+from vit_atlas.figures.evaluation import draw_mistakes
+from vit_atlas.figures.style import save
+from vit_atlas.files import atomic_file, write_json
+from vit_atlas.models.loading import load_finetuned, load_pretrained
+from vit_atlas.settings import read_settings
+from vit_atlas.stage import run_stage
+
+
+def main() -> None:
+    model, settings = read_settings("model", "evaluate")
+    manifest, classes = read_manifest(), read_classes()
+    finetuned = load_finetuned()
+    pretrained = load_pretrained(model, classes, settings.seed) if settings.linear_probe else None
+    result = evaluate(manifest, classes, finetuned, pretrained, settings)
+    save(draw_mistakes(worst_mistakes(result.predictions, settings.mistakes), len(result.predictions)), paths.MISTAKES)
+    tables = {
+        paths.PREDICTIONS: result.predictions,
+        paths.CONFUSION: result.confusion,
+        paths.RELIABILITY: result.reliability,
+        paths.PER_CLASS: result.per_class,
+    }
+    for path, table in tables.items():
+        with atomic_file(path) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(paths.EVALUATE_METRICS, result.metrics)
+
+
+if __name__ == "__main__":
+    run_stage(main)

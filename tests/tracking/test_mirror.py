@@ -1,0 +1,303 @@
+"""The mirror: one run a result, whole whether or not DVC ran the stages, the same on a second look."""
+
+import base64
+import json
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+import yaml
+from click.testing import Result
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from typer.testing import CliRunner
+
+from vit_atlas.tracking import Mirrored, mirror
+from vit_atlas.tracking.client import redact
+
+from .helpers import DATA_HASH, Project, client, curve, free_port, runs, stream
+
+
+def show() -> Mirrored:
+    mirrored = mirror()
+    assert mirrored is not None
+    return mirrored
+
+
+def files(run_id: str, folder: str = "") -> list[str]:
+    found = []
+    for item in client().list_artifacts(run_id, folder):
+        found += files(run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def contents(run_id: str) -> str:
+    """Everything that a run holds, as text, for comparing."""
+    run = client().get_run(run_id).to_dictionary()
+    curves = {name: curve(run_id, name) for name in run["data"]["metrics"]}
+    return json.dumps([run["data"], run["inputs"], curves, files(run_id)], sort_keys=True, default=str)
+
+
+# -- one run a result
+
+
+def test_the_run_of_the_training_becomes_the_run_of_the_result(project: Project) -> None:
+    run_id = stream(project)
+    assert show() == Mirrored(run_id, "adopted", f"sqlite:///{project.folder / 'mlflow.db'}")
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert curve(run_id, "training/train_loss") == [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
+    assert curve(run_id, "training/val_accuracy") == [(2, 0.5), (4, 0.75)]
+
+
+def test_a_restored_result_is_whole_without_any_training(project: Project) -> None:
+    assert (made := show()).how == "made"
+    assert curve(made.run_id, "training/train_loss") == [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
+    assert curve(made.run_id, "training/val_accuracy") == [(2, 0.5), (4, 0.75)]
+    assert client().get_run(made.run_id).data.metrics["accuracy"] == 0.75
+
+
+def test_mirroring_again_changes_nothing(project: Project) -> None:
+    stream(project)
+    first = show()
+    before = contents(first.run_id)
+    assert show() == Mirrored(first.run_id, "found", first.uri)
+    assert contents(first.run_id) == before
+    assert len(runs()) == 1
+
+
+def test_going_back_to_an_earlier_result_finds_its_run(project: Project) -> None:
+    first = show()
+    project.lock(finetune={"epochs": 3})
+    second = show()
+    project.lock()
+    assert show().run_id == first.run_id
+    assert second.run_id != first.run_id
+    assert len(runs()) == 2
+
+
+def test_a_new_evaluation_of_one_training_is_a_new_result(project: Project) -> None:
+    stream(project)
+    first = show()
+    project.lock(evaluate={"seed": 1})
+    assert (second := show()).how == "made"
+    assert second.run_id != first.run_id
+    assert curve(second.run_id, "training/train_loss") == curve(first.run_id, "training/train_loss")
+
+
+def test_the_same_training_again_leaves_one_run(project: Project) -> None:
+    stream(project)
+    first = show()
+    assert stream(project) != first.run_id
+    assert show().run_id == first.run_id
+    assert [run.info.run_id for run in runs()] == [first.run_id]
+
+
+def test_the_reports_own_entry_in_dvc_lock_is_no_part_of_the_key(project: Project) -> None:
+    first = show()
+    lock = yaml.safe_load(Path("dvc.lock").read_text())
+    lock["stages"]["report"] = {"cmd": "r", "outs": [{"path": "report/index.html", "md5": "x"}]}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    again = show()
+    assert again.run_id == first.run_id
+    local = mlflow.artifacts.download_artifacts(run_id=first.run_id, artifact_path="settings/dvc.lock")
+    assert "report/index.html" in Path(local).read_text()
+
+
+def test_a_mirror_that_was_cut_short_is_made_whole(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifact", stop)
+        assert mirror() is None
+    whole = show()
+    assert whole.how == "found"
+    assert "report/index.html" in files(whole.run_id)
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_missing_steps_of_an_interrupted_stream_are_filled_in(project: Project) -> None:
+    run_id = stream(project, until=2)
+    show()
+    assert curve(run_id, "training/train_loss") == [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
+
+
+def test_a_run_deleted_by_hand_comes_back_as_a_new_one(project: Project) -> None:
+    first = show()
+    client().delete_run(first.run_id)
+    assert show().run_id != first.run_id
+
+
+# -- what a run holds
+
+
+def test_numbers_settings_and_tags(project: Project) -> None:
+    run = client().get_run(show().run_id)
+    assert (
+        run.data.metrics.items()
+        >= {
+            "accuracy": 0.75,
+            "evaluate/accuracy_low": 0.7,
+            "attention/head_mean/miou": 0.6,
+            "prepare/rejected/total": 1.0,
+        }.items()
+    )
+    assert run.data.params.items() >= {"finetune.epochs": "2", "evaluate.bootstrap_samples": "2000"}.items()
+    assert run.data.tags["data_hash"] == DATA_HASH
+    assert len(run.data.tags["dvc_lock"]) == 64
+    assert "0.750" in run.data.tags["mlflow.note.content"]
+
+
+def test_settings_are_those_that_made_the_result_and_not_later_ones(project: Project) -> None:
+    Path("params.yaml").write_text("finetune: {epochs: 99}\n")
+    assert client().get_run(show().run_id).data.params["finetune.epochs"] == "2"
+
+
+def test_the_data_set_carries_its_dvc_hash(project: Project) -> None:
+    (item,) = client().get_run(show().run_id).inputs.dataset_inputs
+    assert (item.dataset.name, item.dataset.digest) == ("data", DATA_HASH)
+    assert json.loads(item.dataset.profile)["photos"] == 60
+
+
+def test_figures_and_tables_lie_in_folders_that_read_well(project: Project) -> None:
+    assert files(show().run_id) == [
+        "figures/attention/cat.png",
+        "figures/evaluate/confusion.png",
+        "figures/evaluate/mistakes.png",
+        "figures/evaluate/reliability.png",
+        "figures/training/training_curves.png",
+        "metrics/attention.json",
+        "metrics/evaluate.json",
+        "metrics/prepare.json",
+        "report/index.html",
+        "settings/data.dvc",
+        "settings/dvc.lock",
+        "settings/dvc.yaml",
+        "settings/params.yaml",
+        "tables/evaluate/confusion.csv",
+        "tables/evaluate/reliability.csv",
+        "tables/history.csv",
+    ]
+
+
+def test_artifacts_lie_in_this_folder(project: Project) -> None:
+    show()
+    assert list((project.folder / "mlartifacts").rglob("report/index.html"))
+    assert not (project.folder / "mlruns").exists()
+
+
+def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"rev-parse": "1" * 40, "status": " M src/x.py"}
+    monkeypatch.setattr("vit_atlas.tracking.result._git", lambda command, *rest: answers[command])
+    run_id = show().run_id
+    answers["rev-parse"] = "2" * 40
+    show()
+    tags = client().get_run(run_id).data.tags
+    assert tags["git_commit"] == tags["mlflow.source.git.commit"] == "1" * 40
+    assert tags["git_dirty"] == "true"
+
+
+def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None:
+    import torch
+    from PIL import Image
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
+
+    torch.manual_seed(0)
+    names = {0: "cat", 1: "dog"}
+    config = ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        image_size=16,
+        patch_size=8,
+        id2label=names,
+        label2id={name: label for label, name in names.items()},
+    )
+    ViTForImageClassification(config).save_pretrained("build/model")
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained("build/model")
+    Image.new("RGB", (20, 10), (250, 0, 0)).save("red.png")
+    run_id = show().run_id
+    show()
+    (output,) = client().get_run(run_id).outputs.model_outputs
+    logged = client().get_logged_model(output.model_id)
+    assert (logged.name, logged.source_run_id) == ("classifier", run_id)
+    loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    assert [column.name for column in loaded.metadata.signature.outputs] == ["label", "score"]
+    (expected,) = pipeline("image-classification", "build/model", device="cpu")("red.png", top_k=1)
+    encoded = base64.b64encode(Path("red.png").read_bytes()).decode()
+    for question in ("red.png", [encoded], pd.DataFrame({"image": ["red.png"]})):
+        (answer,) = loaded.predict(question).to_dict("records")
+        assert answer["label"] == expected["label"]
+        assert answer["score"] == pytest.approx(expected["score"], abs=1e-5)
+    with pytest.raises(ValueError, match="neither the path"):
+        loaded.predict(["nothing.png"])
+
+
+# -- servers
+
+
+def command() -> Result:
+    """Run `vit-atlas track`."""
+    from vit_atlas.cli import commands
+
+    return CliRunner().invoke(commands, ["track"])
+
+
+def test_a_real_server_takes_the_whole_result(project: Project, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    run_id = stream(project)
+    assert show() == Mirrored(run_id, "adopted", server)
+    before = contents(run_id)
+    assert show().how == "found"
+    assert contents(run_id) == before
+    assert "figures/evaluate/mistakes.png" in files(run_id)
+    repository = get_artifact_repository(client().get_run(run_id).info.artifact_uri)
+    artifact = repository.download_artifacts("report/index.html")
+    assert Path(artifact).read_text() == "<p>report</p>"
+    assert not (project.folder / "mlartifacts").exists()
+
+
+def test_a_dead_server_costs_a_warning_and_the_command_says_so_by_its_exit_code(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
+    answer = command()
+    assert answer.exit_code == 1
+    assert answer.stderr.count("warning:") == 1
+    assert "secret" not in answer.output
+
+
+def test_track_names_the_run(project: Project) -> None:
+    answer = command()
+    assert answer.exit_code == 0
+    assert runs()[0].info.run_id in answer.stdout
+
+
+@pytest.mark.parametrize("text", [None, "", "stages: {}\n", "stages: [\n"])
+def test_nothing_to_show_is_one_sentence(
+    project: Project, capsys: pytest.CaptureFixture[str], text: str | None
+) -> None:
+    Path("dvc.lock").unlink()
+    if text is not None:
+        Path("dvc.lock").write_text(text)
+    assert mirror() is None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "dvc.lock" in said
+    assert not runs()
+
+
+def test_addresses_lose_their_secrets() -> None:
+    assert redact("at postgresql://me:pw@host:5/db?password=pw now") == "at postgresql://host:5/db now"
+    assert redact("https://token@host/path") == "https://host/path"
+    assert redact("no address, a@b") == "no address, a@b"
+
+
+def test_importing_the_package_loads_no_mlflow() -> None:
+    script = "import sys, vit_atlas.tracking; assert not {'mlflow', 'torch', 'matplotlib'} & set(sys.modules)"
+    import subprocess
+    import sys
+
+    subprocess.run([sys.executable, "-c", script], check=True)
