@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 
+from tests.tiny_models import FAMILIES, save_pretrained
 from vit_atlas import evaluation
 from vit_atlas.data.manifest import COLUMNS, write_manifest
 from vit_atlas.errors import AtlasError
@@ -24,7 +25,7 @@ from vit_atlas.evaluation import (
     worst_mistakes,
 )
 from vit_atlas.files import read_json, write_json
-from vit_atlas.inference import forward, head_of
+from vit_atlas.inference import forward, head_of, shared_blocks
 from vit_atlas.models.loading import load_finetuned, load_pretrained
 from vit_atlas.settings import EvaluateSettings, ModelSettings
 
@@ -190,6 +191,25 @@ def test_features_are_what_the_head_reads(project: Path) -> None:
         logits = head(torch.from_numpy(outputs.features)).numpy()
     np.testing.assert_allclose(logits, outputs.logits, atol=1e-5)
     assert outputs.features.shape == (5, 16)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("changed", "shared"), [(("layers.3",), 3), (("layers.1",), 1), (("cls_token",), 0), ((), 4)])
+def test_blocks_in_common_run_once_and_change_nothing(
+    project: Path, family: str, changed: tuple[str, ...], shared: int
+) -> None:
+    save_pretrained(family, Path("many"))
+    sizes = ModelSettings(name="many", image_size=32)
+    finetuned, pretrained = (load_pretrained(sizes, CLASSES, seed) for seed in (1, 2))
+    with torch.no_grad():
+        for name, parameter in finetuned.model.named_parameters():
+            if any(part in name.replace("layer.", "layers.") for part in changed):
+                parameter.mul_(1.5).add_(0.1)
+    paths = list(evaluation_manifest()["path"][:5])
+    assert shared_blocks(finetuned.model, pretrained.model) == shared
+    both = forward(finetuned, pretrained, paths, 2, "photos")
+    np.testing.assert_array_equal(both.logits, forward(finetuned, None, paths, 2, "photos").logits)
+    np.testing.assert_array_equal(both.features, forward(None, pretrained, paths, 2, "photos").features)
 
 
 def test_probe_finds_a_direction_chooses_on_val_and_ignores_test_labels() -> None:
