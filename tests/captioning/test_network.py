@@ -85,3 +85,16 @@ def test_padding_of_the_photo_is_never_looked_at():
     changed = features.clone()
     changed[..., 3] = 100.0
     torch.testing.assert_close(network(changed, padding, tokens)[0], logits)
+
+
+@torch.inference_mode()
+def test_captions_side_by_side_share_their_photo():
+    torch.manual_seed(0)
+    network = CaptionNetwork(TINY).eval()
+    features, padding = torch.randn(2, 24, 3, 4), torch.zeros(2, 3, 4, dtype=torch.bool)
+    padding[0, 2] = True
+    tokens = torch.randint(1, 101, (6, 5))
+    together, maps = network(features, padding, tokens, record=True)
+    repeated, expected = network(features.repeat_interleave(3, 0), padding.repeat_interleave(3, 0), tokens, record=True)
+    torch.testing.assert_close(together, repeated, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(maps, expected, atol=1e-6, rtol=1e-5)

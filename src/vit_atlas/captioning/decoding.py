@@ -29,7 +29,7 @@ class Decoder(Protocol):
         ...
 
     def reorder(self, rows: Tensor) -> None:
-        """Keep the rows named, in that order; one may come several times."""
+        """Keep the rows named, in that order; one may come several times, and never beside another photo's."""
         ...
 
 
@@ -73,7 +73,6 @@ class NetworkDecoder:
     def __init__(self, network: CaptionNetwork, memory: Memory):
         self._network = network
         self._state: DecoderState = network.start(memory)
-        self._rows = len(memory.values)
 
     def step(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Decoder`."""
@@ -82,10 +81,7 @@ class NetworkDecoder:
         return self._network.mlp(hidden[:, -1]), maps[:, :, :, -1]
 
     def reorder(self, rows: Tensor) -> None:
-        """See :class:`Decoder`; photos' keys and values are copied only when the number of rows changes."""
-        if len(rows) != self._rows:
-            self._state.repeat_memory(len(rows) // self._rows)
-            self._rows = len(rows)
+        """See :class:`Decoder`."""
         self._state.reorder(rows)
 
 

@@ -57,7 +57,10 @@ class Memory:
 
 @dataclass
 class DecoderState:
-    """Keys and values of everything decoded so far: one pair of (batch, heads, places, channels) a layer."""
+    """Keys and values of the photos and of all words so far: a pair of (batch, heads, places, channels) a layer.
+
+    The batch of words may be a multiple of the batch of photos: each photo's captions then lie side by side.
+    """
 
     memory_pairs: list[tuple[Tensor, Tensor]]
     own_pairs: list[tuple[Tensor, Tensor]]
@@ -69,14 +72,6 @@ class DecoderState:
     def reorder(self, rows: Tensor) -> None:
         """Keep the batch rows named by ``rows`` (a beam search's survivors), in that order; a row may come twice."""
         self.own_pairs = [(keys[rows], values[rows]) for keys, values in self.own_pairs]
-
-    def repeat_memory(self, times: int) -> None:
-        """Stand for ``times`` captions of every photo, side by side, from now on."""
-        self.memory_pairs = [
-            (keys.repeat_interleave(times, 0), values.repeat_interleave(times, 0)) for keys, values in self.memory_pairs
-        ]
-        if self.memory_mask is not None:
-            self.memory_mask = self.memory_mask.repeat_interleave(times, 0)
 
 
 def sine_position(padding: Tensor, channels: int) -> Tensor:
@@ -187,8 +182,15 @@ class DecoderLayer(nn.Module):
     def attend_photo(
         self, words: Tensor, position: Tensor, pair: tuple[Tensor, Tensor], mask: Tensor | None, record: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Let the words look at the photo and think; returns them and, with ``record``, where each head looked."""
-        attended, weights = self.multihead_attn(self.norm2(words) + position, *pair, mask, record)
+        """Let the words look at the photo and think; returns them and, with ``record``, where each head looked.
+
+        Captions of one photo lie side by side and share its keys and values: they look as one long row of queries.
+        """
+        queries = (self.norm2(words) + position).reshape(len(pair[0]), -1, words.shape[-1])
+        attended, weights = self.multihead_attn(queries, *pair, mask, record)
+        attended = attended.reshape(words.shape)
+        if weights is not None:
+            weights = weights.unflatten(2, (-1, words.shape[1])).transpose(1, 2).flatten(0, 1)
         words = words + self.dropout(attended)
         hidden = self.dropout(F.relu(self.linear1(self.norm3(words))))
         return words + self.dropout(self.linear2(hidden)), weights
@@ -285,7 +287,8 @@ class CaptionNetwork(nn.Module):
         """Feed (batch, new) tokens that follow those fed before, and add them to ``state``.
 
         Args:
-            tokens: (batch, new) ids; more than one only at the start of a caption.
+            tokens: (batch, new) ids; more than one only at the start of a caption. The batch is the photos', or a
+                multiple of it: several captions a photo, side by side.
             state: from :meth:`start`; changed in place.
             token_padding: (batch, new), True where a token is padding (at the start of a caption only).
             record: also return the cross-attention.
