@@ -1,0 +1,209 @@
+"""Every method against plain loops over transformers' eager attention maps."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from vit_atlas.attention import methods
+from vit_atlas.attention.gradcam import gradcam
+from vit_atlas.attention.look import Look, look
+from vit_atlas.attention.maps import LABELS, MapOptions, centre_gaussian, make_maps, needs_gradients, random_map
+from vit_atlas.attention.recorder import LayerRecord
+from vit_atlas.errors import AtlasError
+from vit_atlas.models.geometry import TokenLayout
+from vit_atlas.models.loading import Classifier
+
+from .conftest import PREFIX, eager_attentions, tiny_model
+
+TARGETS = torch.tensor([1, 3])
+
+
+def _seen(model: PreTrainedModel, pixels: Tensor, **options: Any) -> Look:
+    size = {"height": pixels.shape[2], "width": pixels.shape[3]}
+    classifier = Classifier(model, SimpleNamespace(size=size))
+    return look(classifier, pixels, **{"targets": TARGETS, **options})
+
+
+def _patches(row: Tensor, kind: str, grid: tuple[int, int] = (4, 4)) -> Tensor:
+    return row[..., PREFIX[kind] :].reshape(*row.shape[:-1], *grid)
+
+
+def _eager_with_graph(model: PreTrainedModel, pixels: Tensor) -> Any:
+    model.set_attn_implementation("eager")
+    output = model(pixels, output_attentions=True, output_hidden_states=True)
+    model.set_attn_implementation("sdpa")
+    return output
+
+
+def test_single_layer_methods(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    attentions = eager_attentions(model, pixels)
+    seen = _seen(model, pixels, gradients=False)
+    for layer in (0, -1):
+        rows = _patches(attentions[layer][:, :, 0], kind)
+        torch.testing.assert_close(methods.head_mean(seen, layer), rows.mean(dim=1), atol=1e-6, rtol=0)
+        torch.testing.assert_close(methods.head_max(seen, layer), rows.max(dim=1).values, atol=1e-6, rtol=0)
+        torch.testing.assert_close(methods.single_head(seen, 1, layer), rows[:, 1], atol=1e-6, rtol=0)
+
+
+def test_rollout_is_the_product_of_mixed_layers(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    attentions = eager_attentions(model, pixels)
+    for image in range(2):
+        product = torch.eye(attentions[0].shape[-1])
+        for attention in attentions:
+            mixed = attention[image].mean(dim=0) + torch.eye(attention.shape[-1])
+            product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
+        found = methods.rollout(_seen(model, pixels, gradients=False))[image]
+        torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
+
+
+def test_rollout_with_discard_drops_the_smallest_weights(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    attentions = eager_attentions(model, pixels)
+    for image in range(2):
+        product = torch.eye(attentions[0].shape[-1])
+        for attention in attentions:
+            mean = attention[image].mean(dim=0)
+            order = sorted(range(mean.numel()), key=lambda place: float(mean.flatten()[place]))
+            kept = mean.flatten().clone()
+            for place in order[: int(mean.numel() * 0.7)]:
+                if place != 0:
+                    kept[place] = 0
+            mixed = kept.reshape(mean.shape) + torch.eye(mean.shape[0])
+            product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
+        found = methods.rollout(_seen(model, pixels, gradients=False), discard=0.7)[image]
+        torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
+
+
+def test_relevance_is_the_sum_over_paths_of_positive_gradient_times_attention(
+    model: PreTrainedModel, kind: str, pixels: Tensor
+) -> None:
+    output = _eager_with_graph(model, pixels)
+    gradients = torch.autograd.grad(output.logits[0, 1] + output.logits[1, 3], output.attentions)
+    found = methods.relevance(_seen(model, pixels))
+    for image in range(2):
+        total = torch.eye(gradients[0].shape[-1])
+        for attention, gradient in zip(output.attentions, gradients, strict=True):
+            flow = (gradient[image] * attention[image]).clamp(min=0).mean(dim=0)
+            total = total + flow @ total
+        torch.testing.assert_close(found[image], _patches(total[0].detach(), kind), atol=1e-5, rtol=1e-3)
+
+
+def _logits_of(model: PreTrainedModel, kind: str, states: Tensor) -> Tensor:
+    """The model's own head on token states, written out for each family."""
+    states = model.base_model.layernorm(states)
+    if kind in ("vit", "deit"):
+        return model.classifier(states[:, 0])
+    return model.classifier(torch.cat([states[:, 0], states[:, PREFIX[kind] :].mean(dim=1)], dim=1))
+
+
+def test_legrad_sums_layers_of_positive_gradients(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    output = _eager_with_graph(model, pixels)
+    layers = []
+    for attention, states in zip(output.attentions, output.hidden_states[1:], strict=True):
+        logits = _logits_of(model, kind, states)
+        (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], attention, retain_graph=True)
+        layers.append(gradient.clamp(min=0).mean(dim=(1, 2)))
+    expected = _patches(torch.stack(layers).mean(dim=0), kind)
+    torch.testing.assert_close(methods.legrad(_seen(model, pixels)), expected, atol=1e-6, rtol=1e-3)
+
+
+def test_head_of_the_last_states_is_the_models_own_answer(model: PreTrainedModel, pixels: Tensor) -> None:
+    seen = _seen(model, pixels)
+    torch.testing.assert_close(seen.head(seen.hidden[-1]).detach(), seen.logits, atol=1e-5, rtol=1e-5)
+
+
+def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    block = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))[-1]
+    norm = block.layernorm_before if kind in ("vit", "deit") else block.norm1
+    kept: list[Tensor] = []
+    handle = norm.register_forward_hook(lambda *call: kept.append(call[2]))
+    logits = model(pixels).logits
+    handle.remove()
+    (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], kept[0])
+    weights = gradient[:, PREFIX[kind] :].mean(dim=1, keepdim=True)
+    cam = (weights * kept[0][:, PREFIX[kind] :]).sum(dim=2).clamp(min=0).detach()
+    cam = cam - cam.amin(dim=1, keepdim=True)
+    expected = (cam / (1e-7 + cam.amax(dim=1, keepdim=True))).reshape(2, 4, 4)
+    torch.testing.assert_close(gradcam(_seen(model, pixels)), expected, atol=1e-4, rtol=1e-3)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not norm._forward_hooks
+
+
+def test_class_specific_methods_follow_the_class(pixels: Tensor) -> None:
+    model = tiny_model("dinov2")
+    one, other = _seen(model, pixels), _seen(model, pixels, targets=torch.tensor([2, 0]))
+    for method in (methods.relevance, methods.legrad, gradcam):
+        assert not torch.allclose(method(one), method(other))
+    likely = _seen(model, pixels, targets=None)
+    assert likely.targets.tolist() == likely.logits.argmax(dim=1).tolist()
+
+
+def test_maps_of_input_that_is_not_square() -> None:
+    model = tiny_model("vit", image_size=(8, 20))
+    pixels = torch.randn(2, 3, 8, 20)
+    attention = eager_attentions(model, pixels)[-1]
+    seen = _seen(model, pixels)
+    expected = attention[:, :, 0, 1:].mean(dim=1).reshape(2, 2, 5)
+    torch.testing.assert_close(methods.head_mean(seen), expected, atol=1e-6, rtol=0)
+    maps = make_maps(seen, ["a", "b"], list(LABELS), MapOptions(head=0))
+    assert list(maps) == list(LABELS)
+    assert all(values.shape == (2, 2, 5) and (values >= 0).all() for values in maps.values())
+
+
+def test_best_head_waits_for_its_head(pixels: Tensor) -> None:
+    seen = _seen(tiny_model("vit"), pixels)
+    assert "best_head" not in make_maps(seen, ["a", "b"], ["head_mean", "best_head"], MapOptions())
+    found = make_maps(seen, ["a", "b"], ["best_head"], MapOptions(head=1))["best_head"]
+    np.testing.assert_allclose(found, methods.single_head(seen, 1).detach().numpy())
+
+
+def test_baselines() -> None:
+    gaussian = centre_gaussian(3, 5)
+    assert gaussian.argmax() == 7
+    torch.testing.assert_close(gaussian, gaussian.flip(0).flip(1))
+    torch.testing.assert_close(random_map(3, 5, "a", 0), random_map(3, 5, "a", 0))
+    assert not torch.equal(random_map(3, 5, "a", 0), random_map(3, 5, "b", 0))
+    assert not torch.equal(random_map(3, 5, "a", 0), random_map(3, 5, "a", 1))
+
+
+def test_only_relevance_methods_need_gradients() -> None:
+    assert needs_gradients(["head_mean", "legrad"])
+    assert not needs_gradients(["head_mean", "rollout", "gradcam", "uniform"])
+
+
+def test_gradients_under_inference_mode_are_refused(pixels: Tensor) -> None:
+    with torch.inference_mode(), pytest.raises(AtlasError, match=r"under torch\.inference_mode"):
+        _seen(tiny_model("vit"), pixels)
+
+
+def test_methods_say_what_they_miss(pixels: Tensor) -> None:
+    model = tiny_model("vit")
+    with pytest.raises(AtlasError, match="head 2 does not exist: the layer has 2 heads"):
+        methods.single_head(_seen(model, pixels, gradients=False), 2)
+    with pytest.raises(AtlasError, match="LeGrad needs the token states"):
+        methods.legrad(_seen(model, pixels, layers=False))
+    with pytest.raises(AtlasError, match="LeGrad needs gradients"):
+        methods.legrad(_seen(model, pixels, gradients=False))
+    with pytest.raises(AtlasError, match="Grad-CAM needs the token states"):
+        gradcam(_seen(model, pixels, layers=False))
+
+
+def test_rollout_equals_a_published_package() -> None:
+    """Vectors: attentions (layers, B, heads, N, N) and what fast-vit-rollout 0.1.1 (PyPI) made of them, no discard."""
+    vectors = np.load(Path(__file__).with_name("rollout_of_fast_vit_rollout_0_1_1.npz"))
+    attentions, expected = torch.from_numpy(vectors["attentions"]), torch.from_numpy(vectors["rollout"])
+    tokens = attentions.shape[-1]
+    identity = torch.eye(tokens).expand(2, 2, tokens, tokens)
+    records = [LayerRecord(identity, attention.log().transpose(2, 3), identity, 1.0) for attention in attentions]
+    seen: Any = SimpleNamespace(
+        records=records,
+        pixels=torch.zeros(2, 3, 4, 6),
+        layout=TokenLayout(grid=(2, 3), prefix_tokens=1, patch=(2, 2)),
+        on_grid=lambda row: row[:, 1:].reshape(2, 2, 3),
+    )
+    torch.testing.assert_close(methods.rollout(seen), expected[:, 0, 1:].reshape(2, 2, 3), atol=1e-6, rtol=1e-5)
