@@ -26,7 +26,7 @@ CLASSES_MADE = ["blue", "red"]
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["test"]
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """In the place of a power cut."""
 
 
@@ -39,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_tracking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, dict[str, float]]]]:
+def no_tracking(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, dict[str, float]]]:
     """Record what would be streamed."""
     sent: list[tuple[int, dict[str, float]]] = []
 
@@ -52,7 +52,7 @@ def no_tracking(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, dic
         yield Recorder()
 
     monkeypatch.setattr("vit_atlas.training.run.open_stream", open_recorder)
-    yield sent
+    return sent
 
 
 def fill_project() -> None:
@@ -165,7 +165,7 @@ def test_resumed_equals_uninterrupted(
     (MODEL / "model.safetensors").unlink()
     with monkeypatch.context() as patch:
         interrupt(patch, stop_after)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             run(trainable_blocks=trainable_blocks)
     assert not (MODEL / "model.safetensors").exists()
     done = count_steps(monkeypatch)
@@ -179,7 +179,7 @@ def test_a_checkpoint_cut_off_while_written_is_not_used(project: Path, monkeypat
     expected = outputs()
     with monkeypatch.context() as patch:
         interrupt(patch, 5)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             run()
     folder = next(CHECKPOINTS.iterdir())
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_training_is_not_used(
 ) -> None:
     with monkeypatch.context() as patch:
         interrupt(patch, 5)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             run()
     changed: dict[str, Any] = {}
     if change == "settings":
@@ -298,7 +298,7 @@ def _watch(patch: pytest.MonkeyPatch, stop: Callable[[int], bool]) -> list[int]:
     def step(self: Any, *args: Any, **options: Any) -> Any:
         begun.append(1)
         if stop(len(begun)):
-            raise Stopped
+            raise StoppedError
         return original(self, *args, **options)
 
     patch.setattr(NetworkTrainer, "training_step", step)
