@@ -7,7 +7,7 @@ sections that they declare in dvc.yaml (:func:`read_settings`), and get those on
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,19 @@ from vit_atlas.paths import PARAMS
 
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+MapMethod = Literal[
+    "head_mean",
+    "best_head",
+    "head_max",
+    "rollout",
+    "rollout_discard",
+    "relevance",
+    "legrad",
+    "gradcam",
+    "gaussian",
+    "random",
+    "uniform",
+]
 
 
 class Section(BaseModel):
@@ -141,6 +154,96 @@ class AttentionSettings(Section):
     """How many photos `auto` chooses."""
     layer: int = -1
     """Layer whose class-token attention is drawn; negative counts from the last."""
+    methods: Annotated[tuple[MapMethod, ...], Field(min_length=1)] = get_args(MapMethod)
+    """Map methods to draw and score; see vit_atlas.attention.maps."""
+    scored_photos: int = Field(48, ge=0)
+    """At most this many test photos with a mask are scored, drawn by lot, and half as many others choose thresholds."""
+    faithfulness_photos: int = Field(4, ge=0)
+    """How many of those also go through deletion and insertion: by far the slowest score."""
+    faithfulness_steps: int = Field(5, ge=1)
+    """Points of a deletion or insertion curve, besides its ends."""
+    bootstrap_samples: int = Field(2000, ge=100)
+    """Resamples behind every 95 % interval."""
+    seed: Seed = 0
+    """Seed of the photos drawn by lot, the random maps and the bootstrap."""
+
+
+class CaptionerSettings(Section):
+    """Who writes the captions, and how the pipeline's own captioner is trained."""
+
+    kind: Literal["trained", "catr", "hub"] = "trained"
+    """`trained`: learned from data/captioning; `catr`: CATR v3 as published; `hub`: the model `name`."""
+    name: str | None = None
+    """With kind `hub`: hub id or folder of a VisionEncoderDecoderModel or BLIP captioner."""
+    revision: str | None = None
+    """With kind `hub`: branch, tag or commit; null is the hub's default branch."""
+    checkpoint: str | None = None
+    """With kind `catr`: a file with CATR v3's weights; null downloads the published one."""
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$")
+    """With kind `catr`: the file's expected hash; null expects the one seen at first use."""
+    backbone: Literal["model", "efficientnet_lite2"] = "model"
+    """What a trained captioner sees through, frozen: the pipeline's ViT (build/model), or an ImageNet CNN."""
+    image_size: int | None = Field(None, ge=32)
+    """Side in pixels that photos are stretched to for the backbone; null is the backbone's own."""
+    layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-5, -1)
+    """Layers of the ViT whose patch features are used, side by side; negative counts from the last."""
+    width: int = Field(256, ge=16)
+    """Channels of the captioning transformer; a multiple of `heads`, and even."""
+    heads: int = Field(8, ge=1)
+    """Attention heads of every layer."""
+    encoder_layers: int = Field(1, ge=0)
+    """Layers that look at the photo."""
+    decoder_layers: int = Field(3, ge=1)
+    """Layers that write the caption."""
+    dropout: Fraction = 0.1
+    """Dropout while training."""
+    longest: int = Field(32, ge=4)
+    """Most words in a caption, start and end included; longer ones are cut for training."""
+    minimum_count: int = Field(3, ge=1)
+    """Words seen less often in the training captions are unknown to it."""
+    epochs: int = Field(12, ge=1)
+    """Passes over the training photos, each with all its captions."""
+    batch_size: int = Field(32, ge=1)
+    """Photos a training step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak learning rate (AdamW)."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's weight decay."""
+    warmup_ratio: Fraction = 0.1
+    """Share of all steps over which the learning rate rises to its peak, before the cosine brings it to zero."""
+    label_smoothing: Fraction = 0.1
+    """Mass of the target distribution spread evenly over all words."""
+    seed: Seed = 0
+    """Seed of the weights, the order of photos and dropout."""
+    checkpoint_steps: int = Field(50, ge=1)
+    """Steps between checkpoints to resume from."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "CaptionerSettings":
+        if self.width % self.heads or self.width % 2:
+            raise ValueError("captioner.width must be even and a multiple of captioner.heads")
+        if self.kind == "hub" and not self.name:
+            raise ValueError("captioner.kind `hub` needs captioner.name, such as nlpconnect/vit-gpt2-image-captioning")
+        return self
+
+
+class CaptionsSettings(Section):
+    """How captions are searched for, measured and drawn."""
+
+    beams: int = Field(3, ge=1)
+    """Captions followed at the same time; 1 is greedy."""
+    max_length: int = Field(30, ge=1)
+    """A caption that has not ended by then is cut and marked."""
+    length_penalty: float = 1.0
+    """Captions compete by their log-probability divided by length to this power."""
+    photos: Literal["auto"] | tuple[str, ...] = "auto"
+    """File names (under images/) of photos to draw, or `auto`: spread over the test photos, or all without captions."""
+    count: int = Field(6, ge=1, le=64)
+    """How many photos `auto` chooses."""
+    layer: int | None = None
+    """Decoder layer whose map is drawn and scored; negative counts from the last, null is the mean over layers."""
+    head: int | None = Field(None, ge=0)
+    """Attention head whose map is drawn and scored; null is the mean over heads."""
 
 
 class Settings(Section):
