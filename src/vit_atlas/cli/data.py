@@ -82,7 +82,7 @@ def _data_settings() -> "DataSettings":
     from vit_atlas.paths import PARAMS
     from vit_atlas.settings import DataSettings, load_settings
 
-    return load_settings().data if PARAMS.is_file() else DataSettings()
+    return load_settings().data if PARAMS.is_file() else DataSettings.model_validate({})
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.data.photos import EXTENSIONS, kind_of_file
 from vit_atlas.errors import AtlasError
 
 SPLIT_NAMES = {
@@ -188,7 +188,7 @@ def _oxford(root: Path) -> Layout:
             path = _preferred(files.pop(stem))
             candidates.append(_oxford_candidate(root, path, name, split))
     unlisted = sorted(path for paths in files.values() for path in paths)
-    rejected += [Rejected(path.relative_to(root).as_posix(), "in no list of annotations/") for path in unlisted]
+    rejected += [Rejected(path.relative_to(root).as_posix(), _unlisted_reason(path)) for path in unlisted]
     classes = sorted(labels, key=lambda name: labels[name])
     return _finished(root, "oxford-pets", classes, candidates, rejected)
 
@@ -225,6 +225,13 @@ def _oxford_candidate(root: Path, path: Path, name: str, split: str) -> Candidat
     trimap = root / "annotations" / "trimaps" / f"{path.stem}.png"
     candidate = Candidate(path, path.relative_to(root).as_posix(), name, split)
     return replace(candidate, mask=trimap, mask_kind="trimap") if trimap.is_file() else candidate
+
+
+def _unlisted_reason(path: Path) -> str:
+    """Why a file beside the lists is left out; if its name also lies about its format, that is said too."""
+    form = kind_of_file(path)
+    honest = path.suffix.lower().lstrip(".") in EXTENSIONS.get(form, ())
+    return "in no list of annotations/" + ("" if honest else f", and it is {f'a {form}' if form else 'no image'}")
 
 
 def _preferred(paths: list[Path]) -> Path:

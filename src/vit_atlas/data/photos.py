@@ -118,6 +118,15 @@ def opened(path: str | Path, max_pixels: int | None = None, content: bytes | Non
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def kind_of_file(path: str | Path) -> str:
+    """The format that a file's first bytes show, such as JPEG; empty where it is no image that can be read here."""
+    try:
+        with opened(path) as image:
+            return image.format or ""
+    except PhotoError:
+        return ""
+
+
 def read_bytes(path: str | Path) -> bytes:
     """The file's bytes.
 
@@ -148,10 +157,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def facts(image: Image.Image, path: str | Path) -> PhotoFacts:
     """Size and conversions of an opened image, from its header."""
     width, height = image.size
+    kinds = _mode_conversions(image)  # first: looking for EXIF decodes a PNG, and then its raw mode is gone
     turned = orientation(image)
     if turned in (5, 6, 7, 8):
         width, height = height, width
-    kinds = _mode_conversions(image)
     if turned != 1:
         kinds.append("exif-rotated")
     form = image.format or ""

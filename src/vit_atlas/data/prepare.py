@@ -66,7 +66,7 @@ def _check_usable(root: Path, layout: Layout, inspections: list[Inspection]) -> 
     for name in layout.classes:
         if not per_class[name]:
             ours = [item for item in inspections if item.candidate.class_name == name]
-            why = _first_reason(layout, ours) if ours else "its folder holds no photo"
+            why = _first_reason(layout, ours) if ours else "none of its photos is there"
             raise AtlasError(f"class `{name}` in {root} has no usable photo ({why}): add photos or remove the class")
     if len(layout.classes) == 1:
         raise AtlasError(f"{root} has one class only, `{layout.classes[0]}`: two classes are needed to tell apart")

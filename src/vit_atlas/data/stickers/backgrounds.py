@@ -17,9 +17,9 @@ Colour = tuple[int, int, int]
 
 def random_background(rng: random.Random, size: Size) -> Image.Image:
     """One RGB background of ``size`` (width, height) of a kind that ``rng`` chooses."""
-    maker = rng.choice((gradient, gradient, gradient, noise, noise, noise, noise, stripes, tiles, blobs))
+    maker = rng.choice(CALM if rng.random() < 0.75 else BUSY)
     image = maker(rng, size)
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         image = grain(rng, image)
     return image
 
@@ -28,7 +28,7 @@ def random_colour(rng: random.Random) -> Colour:
     """A colour from black to white, often muted: the three values are pulled towards their mean."""
     values = [rng.randrange(256) for _ in range(3)]
     grey = sum(values) // 3
-    keep = rng.choice((1, 2, 4, 7))
+    keep = rng.choice((1, 2, 4, 6))
     red, green, blue = ((value * keep + grey * (8 - keep)) // 8 for value in values)
     return red, green, blue
 
@@ -108,3 +108,7 @@ def _mix(field: np.ndarray, first: Colour, second: Colour) -> Image.Image:
     share = field.astype(np.int64)[:, :, None]
     mixed = (np.array(first) * (255 - share) + np.array(second) * share) // 255
     return Image.fromarray(mixed.astype(np.uint8))
+
+
+CALM = (gradient, noise)
+BUSY = (stripes, tiles, blobs)

@@ -31,6 +31,9 @@ COLOUR_PERCENT = 70
 BESIDE = ("next to", "to the left of", "to the right of")
 STACKED = ("above", "below")
 
+WRITTEN_ON = ("sign", "toolbox", "mailbox", "truck", "bus")
+"""Nouns whose cut-outs carry writing, so they are never mirrored."""
+
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels."""
 
@@ -113,13 +116,13 @@ def make_scene(scene: Scene, stamps_folder: Path, seed: int) -> tuple[Image.Imag
     rng = random.Random(f"{seed}:captioning:{scene.stem}")
     size = _size(rng, scene.relation)
     canvas = random_background(rng, size)
-    masks = []
+    masks: list[Image.Image] = []
     for thing, box in zip(scene.things, _boxes(rng, size, scene.relation), strict=True):
         cutout = open_cutout(stamps_folder / thing.stamp.path)
         mask = paste(canvas, cutout, _placement(rng, box, cutout, thing.stamp))
         masks = [_without(earlier, mask) for earlier in masks]
         masks.append(mask)
-    return relit(rng, canvas, contrast=(90, 112), shift=8), masks
+    return relit(rng, canvas), masks
 
 
 def write_captioning(
@@ -202,7 +205,7 @@ def _placement(rng: random.Random, box: Box, cutout: Image.Image, stamp: Stamp) 
     ]
     shift_x, shift_y = (rng.randint(-room // 4, room // 4) for room in free)
     centre = ((left + right) // 2 + shift_x, (top + bottom) // 2 + shift_y)
-    mirrored = stamp.noun != "sign" and rng.random() < 0.5
+    mirrored = stamp.noun not in WRITTEN_ON and rng.random() < 0.5
     return Placement(side, rng.randint(-8, 8), mirrored, centre)
 
 

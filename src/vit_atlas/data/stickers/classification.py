@@ -21,7 +21,7 @@ from vit_atlas.data.stickers.compose import (
     relit,
 )
 
-PHOTOS_PER_CLASS = {"train": 48, "val": 10, "test": 20}
+PHOTOS_PER_CLASS = {"train": 50, "val": 10, "test": 20}
 
 SOURCES = "sources.csv"
 """Table in the sample's folder that names the cut-out behind every photo; it also marks the folder as ours to
@@ -65,7 +65,7 @@ def make_photo(photo: Photo, stamps_folder: Path, seed: int) -> tuple[Image.Imag
     canvas = random_background(rng, size)
     cutout = open_cutout(stamps_folder / photo.stamp.path)
     mask = paste(canvas, cutout, _placement(rng, size, cutout, photo.category in UPRIGHT))
-    if rng.random() < 0.2:
+    if rng.random() < 0.1:
         canvas, mask = occlude(rng, canvas, mask)
     return relit(rng, canvas), mask
 
@@ -93,11 +93,11 @@ def write_classification(
 
 
 def _placement(rng: random.Random, size: tuple[int, int], cutout: Image.Image, upright: bool) -> Placement:
-    """A size of 70 to 105 % of the canvas's shorter side, any place where most of the object stays inside."""
+    """A size of 78 to 110 % of the canvas's shorter side, any place where most of the object stays inside."""
     shorter = min(size)
-    side = min(shorter * rng.randint(70, 105) // 100, max(cutout.size) * LARGEST_ZOOM)
+    side = min(shorter * rng.randint(78, 110) // 100, max(cutout.size) * LARGEST_ZOOM)
     degrees = rng.randint(-10, 10) if upright else rng.randint(-20, 20)
     mirrored = not upright and rng.random() < 0.5
-    margin = side * 12 // 25
+    margin = side // 2
     centre = tuple(rng.randint(min(margin, length // 2), max(length - margin, length // 2)) for length in size)
     return Placement(side, degrees, mirrored, (centre[0], centre[1]))

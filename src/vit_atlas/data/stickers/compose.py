@@ -48,7 +48,8 @@ def transformed(cutout: Image.Image, side: int, degrees: int, mirrored: bool) ->
     if degrees:
         enlarged = image.resize((width * SUPERSAMPLING, height * SUPERSAMPLING), Image.Resampling.BICUBIC)
         turned = enlarged.rotate(degrees, Image.Resampling.NEAREST, expand=True)
-        image = turned.resize(tuple(max(2, value // SUPERSAMPLING) for value in turned.size), Image.Resampling.BICUBIC)
+        width, height = (max(2, value // SUPERSAMPLING) for value in turned.size)
+        image = turned.resize((width, height), Image.Resampling.BICUBIC)
     else:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     image = image.convert("RGBA")
@@ -68,7 +69,7 @@ def paste(canvas: Image.Image, cutout: Image.Image, placement: Placement) -> Ima
 
 
 def relit(
-    rng: random.Random, image: Image.Image, contrast: tuple[int, int] = (80, 115), shift: int = 12
+    rng: random.Random, image: Image.Image, contrast: tuple[int, int] = (88, 112), shift: int = 10
 ) -> Image.Image:
     """``image`` with more or less contrast (``contrast`` is the range in per cent) and a colour cast of up to
     ``shift``."""
@@ -111,6 +112,6 @@ def occlude(rng: random.Random, canvas: Image.Image, mask: Image.Image) -> tuple
 def random_size(rng: random.Random, longest: tuple[int, ...] = (256, 288, 320)) -> Size:
     """A canvas size: landscape, portrait or square, its longer side one of ``longest``."""
     side = rng.choice(longest)
-    numerator, denominator = rng.choice(((3, 4), (4, 5), (2, 3), (1, 1)))
+    numerator, denominator = rng.choice(((3, 4), (3, 4), (4, 5), (1, 1)))
     other = side * numerator // denominator
     return (side, other) if rng.random() < 0.65 else (other, side)

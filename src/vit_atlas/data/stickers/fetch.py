@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -82,15 +83,16 @@ def download_stamps(scratch: Path, progress: Progress) -> Path:
     missing = [tool for tool in ("apt-get", "dpkg-deb") if shutil.which(tool) is None]
     if missing:
         raise AtlasError(f"the sample's cut-outs need {missing[0]} of Debian or Ubuntu, which is not here: {BY_HAND}")
-    progress(f"Downloading the package {PACKAGE} (about 120 MB, once)")
+    progress(f"Downloading the package {PACKAGE} (161 MB, once)")
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]
     private = _private_options(scratch)
     archives = scratch / "archives"
     archives.mkdir()
-    failure = _run(["apt-get", "--quiet", "download", PACKAGE], archives)
+    failure = _run(["apt-get", *quiet, "download", PACKAGE], archives)
     if failure:
         progress("Fetching package lists into a private folder")
-        failure = _run(["apt-get", "--quiet", *private, "update"], archives)
-        failure = _run(["apt-get", "--quiet", *private, "download", PACKAGE], archives) and (failure or "no candidate")
+        failure = _run(["apt-get", *quiet, *private, "update"], archives)
+        failure = _run(["apt-get", *quiet, *private, "download", PACKAGE], archives) and (failure or "no candidate")
     found = sorted(archives.glob(f"{PACKAGE}*.deb"))
     if failure or not found:
         raise AtlasError(f"apt-get could not download {PACKAGE} ({failure or 'no file came'}): {BY_HAND}")
@@ -109,7 +111,7 @@ def cache_folder() -> Path:
 def _private_options(scratch: Path) -> list[str]:
     """Options that make apt-get keep its lists and caches in ``scratch``, where anyone may write."""
     folders = {"Dir::State::lists": "lists", "Dir::Cache": "cache"}
-    options = []
+    options = ["--option", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
     for key, name in folders.items():
         (scratch / name / "partial").mkdir(parents=True)
         options += ["--option", f"{key}={scratch / name}"]
@@ -117,15 +119,21 @@ def _private_options(scratch: Path) -> list[str]:
 
 
 def _run(command: list[str], folder: Path) -> str:
-    """Run ``command`` in ``folder``; return the last line of its complaint, empty when it went well."""
+    """Run ``command`` in ``folder``; return the last line of its complaint, empty when it went well.
+
+    On a terminal its own progress is shown.
+    """
     environment = {**os.environ, "LC_ALL": "C"}
+    shown = sys.stderr if sys.stderr.isatty() else subprocess.PIPE
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=shown, stderr=subprocess.PIPE, text=True, timeout=1800
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if done.returncode == 0:
         return ""
-    lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    lines = [line for line in (done.stderr or done.stdout or "").splitlines() if line.strip()]
     return lines[-1].strip() if lines else f"exit code {done.returncode}"
 
 

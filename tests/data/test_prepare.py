@@ -1,0 +1,216 @@
+"""prepare names everything that it leaves out or changes, and stops only where work cannot go on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vit_atlas.data.verify as verify
+from vit_atlas.data.layouts import Candidate
+from vit_atlas.data.manifest import read_classes, read_manifest
+from vit_atlas.data.prepare import prepare, write_prepared
+from vit_atlas.data.verify import inspect_all, same_pictures
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import read_json
+from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED
+from vit_atlas.settings import DataSettings
+
+SETTINGS = DataSettings(max_pixels=10_000)
+
+
+def test_dirty_files_are_converted_or_left_out_by_name_and_reason(two_classes: Path, draw: Callable[..., Path]) -> None:
+    cut = draw("cat/cut.jpg", (90, 90))
+    cut.write_bytes(cut.read_bytes()[:-900])
+    (two_classes / "cat" / "empty.jpg").write_bytes(b"")
+    (two_classes / "dog" / "notes.txt").write_text("these are dogs")
+    draw("dog/big.jpg", (200, 100))
+    draw("cat/print.jpg").unlink()
+    Image.new("CMYK", (40, 30), (0, 200, 200, 10)).save(two_classes / "cat" / "print.jpg")
+    Image.new("RGB", (40, 30), "green").save(two_classes / "dog" / "liar.jpg", format="PNG")
+    Image.new("RGB", (8, 8), "red").save(
+        two_classes / "dog" / "moving.gif", save_all=True, append_images=[Image.new("RGB", (8, 8), "blue")]
+    )
+    prepared = prepare(two_classes, SETTINGS)
+    metrics = prepared.metrics
+    assert metrics["rejected"] == [
+        {"file": "cat/cut.jpg", "reason": "the file is cut short (truncated)"},
+        {"file": "cat/empty.jpg", "reason": "the file is empty (zero bytes)"},
+        {"file": "dog/big.jpg", "reason": "200x100 pixels, more than data.max_pixels (10000)"},
+        {"file": "dog/moving.gif", "reason": "a GIF of 2 frames, not one photo"},
+        {
+            "file": "dog/notes.txt",
+            "reason": "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)",
+        },
+    ]
+    assert metrics["converted"] == [
+        {"file": "cat/print.jpg", "conversions": ["cmyk"]},
+        {"file": "dog/liar.jpg", "conversions": ["png-named-jpg"]},
+    ]
+    assert metrics["conversions"] == {"cmyk": 1, "png-named-jpg": 1}
+    assert (metrics["photos"], metrics["rejected_count"], metrics["converted_count"]) == (22, 5, 2)
+    listed = dict(zip(prepared.manifest["image_id"], prepared.manifest["conversions"], strict=True))
+    assert listed["dog/liar.jpg"] == "png-named-jpg"
+    assert "cat/cut.jpg" not in listed
+
+
+def test_one_photo_in_two_splits_is_flagged_by_name(photos: Path, draw: Callable[..., Path]) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            draw(f"{split}/{name}/1.jpg")
+    shutil.copyfile(photos / "train/a/1.jpg", photos / "test/a/copy.jpg")
+    original = (photos / "val/b/1.jpg").read_bytes()
+    (photos / "train/a/comment.jpg").write_bytes(original[:2] + b"\xff\xfe\x00\x06abcd" + original[2:])
+    draw("train/a/alone.jpg")
+    metrics = prepare(photos, SETTINGS).metrics
+    assert metrics["duplicates"] == [
+        {"files": ["test/a/copy.jpg", "train/a/1.jpg"], "splits": ["train", "test"], "classes": ["a"]},
+        {"files": ["train/a/comment.jpg", "val/b/1.jpg"], "splits": ["train", "val"], "classes": ["a", "b"]},
+    ]
+    assert (metrics["duplicate_groups"], metrics["duplicates_across_splits"]) == (2, 2)
+    assert metrics["duplicates_across_classes"] == 1
+
+
+def test_pictures_that_only_look_alike_at_small_scale_are_no_duplicates(photos: Path) -> None:
+    """A checkerboard of single pixels and its negative have the same mean in every block."""
+    board = (np.indices((320, 320)).sum(0) % 2 * 40 + 100).astype(np.uint8)
+    for number, values in enumerate((board, 240 - board)):
+        Image.fromarray(values.astype(np.uint8)).convert("RGB").save(photos / f"{number}.jpg", quality=100)
+    candidates = tuple(Candidate(photos / f"{number}.jpg", f"{number}.jpg", "a") for number in (0, 1))
+    inspections = inspect_all(candidates, 10**6)
+    assert inspections[0].preview == inspections[1].preview
+    assert same_pictures(inspections) == []
+
+
+def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_classes: Path) -> None:
+    masks = two_classes / "masks"
+    for name, size, value in (("cat/0", (40, 30), 255), ("cat/1", (30, 40), 255), ("dog/2", (40, 30), 0)):
+        (masks / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", size, value).save(masks / f"{name}.png")
+    (masks / "dog" / "3.png").write_bytes(b"no image")
+    prepared = prepare(two_classes, SETTINGS)
+    frame = prepared.manifest.set_index("image_id")
+    assert frame.loc["cat/0.jpg", ["mask", "mask_kind"]].tolist() == [(masks / "cat/0.png").as_posix(), "binary"]
+    assert (frame["mask"] != "").sum() == prepared.metrics["masks"] == 1
+    dropped = {item["file"]: item["reason"] for item in prepared.metrics["masks_dropped"]}
+    assert dropped["cat/1.jpg"] == "the mask has 30x40 pixels, the photo 40x30"
+    assert dropped["dog/2.jpg"] == "the mask marks no object"
+    assert "not an image" in dropped["dog/3.jpg"]
+    assert prepared.metrics["masks_dropped_count"] == 3
+
+
+def test_a_class_with_one_photo_is_named(two_classes: Path, draw: Callable[..., Path]) -> None:
+    draw("emu/only.jpg")
+    with pytest.raises(AtlasError, match=r"class `emu` in .* has one photo only \(emu/only\.jpg\)"):
+        prepare(two_classes, SETTINGS)
+
+
+def test_a_class_whose_photos_are_all_broken_is_named_with_the_reason(two_classes: Path) -> None:
+    (two_classes / "emu").mkdir()
+    (two_classes / "emu" / "1.jpg").write_bytes(b"")
+    with pytest.raises(AtlasError, match=r"class `emu` .* no usable photo \(emu/1\.jpg: the file is empty"):
+        prepare(two_classes, SETTINGS)
+
+
+def test_an_empty_class_folder_is_named(two_classes: Path) -> None:
+    (two_classes / "emu").mkdir()
+    with pytest.raises(AtlasError, match=r"class `emu` .* no usable photo"):
+        prepare(two_classes, SETTINGS)
+
+
+def test_one_class_alone_is_told(photos: Path, draw: Callable[..., Path]) -> None:
+    draw("cat/1.jpg")
+    draw("cat/2.jpg")
+    with pytest.raises(AtlasError, match="one class only, `cat`"):
+        prepare(photos, SETTINGS)
+
+
+@pytest.fixture
+def split_folder(photos: Path, draw: Callable[..., Path]) -> Path:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            for number in range(3):
+                draw(f"{split}/{name}/{number}.jpg")
+    return photos
+
+
+def test_a_class_without_training_photos_stops(split_folder: Path) -> None:
+    shutil.rmtree(split_folder / "train" / "b")
+    with pytest.raises(AtlasError, match="no usable training photo of class `b`"):
+        prepare(split_folder, SETTINGS)
+
+
+def test_a_class_missing_from_the_test_is_a_warning(split_folder: Path) -> None:
+    shutil.rmtree(split_folder / "test" / "b")
+    assert prepare(split_folder, SETTINGS).metrics["warnings"] == ["the test split has no photo of `b`"]
+
+
+def test_a_split_whose_photos_are_all_broken_stops(split_folder: Path) -> None:
+    for path in (split_folder / "val").rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(AtlasError, match=r"the val split of .* has no usable photo"):
+        prepare(split_folder, SETTINGS)
+
+
+def test_a_test_split_alone_has_nothing_to_train_on(split_folder: Path) -> None:
+    shutil.rmtree(split_folder / "train")
+    shutil.rmtree(split_folder / "val")
+    with pytest.raises(AtlasError, match="no photo to train on: add a train/ folder beside `test`"):
+        prepare(split_folder, SETTINGS)
+
+
+def test_a_fraction_of_zero_that_empties_a_split_is_named(two_classes: Path) -> None:
+    with pytest.raises(AtlasError, match=r"the test split of .* is empty with data\.test_fraction: 0\.0"):
+        prepare(two_classes, DataSettings(test_fraction=0.0))
+
+
+def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., Path]) -> None:
+    for label in (26, 3):
+        for number in range(6):
+            draw(f"train/{label}_{number}.jpg")
+        draw(f"val/{label}_99.jpg")
+    prepared = prepare(photos, SETTINGS)
+    frame = prepared.manifest
+    assert prepared.classes == ["3", "26"]
+    assert set(frame.loc[frame["split"] == "test", "image_id"]) == {"val/26_99.jpg", "val/3_99.jpg"}
+    assert (prepared.metrics["train"], prepared.metrics["val"], prepared.metrics["test"]) == (10, 2, 2)
+
+
+def test_the_stage_writes_the_contract(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(two_classes, "data/classification")
+    write_prepared(prepare(Path("data/classification"), SETTINGS))
+    frame = read_manifest()
+    assert read_classes() == ["cat", "dog"]
+    assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", "manifest.csv"]
+    first = frame.set_index("image_id").loc["cat/0.jpg"]
+    assert first["path"] == "data/classification/cat/0.jpg"
+    assert (first["label"], first["width"], first["height"], len(first["sha256"])) == (0, 40, 30, 64)
+    assert read_json(PREPARE_METRICS)["layout"] == "image-folder"
+    counts = CLASS_COUNTS.read_text().splitlines()
+    assert counts[0] == "class_name,split,photos"
+    assert "dog,test,2" in counts
+
+
+def test_many_workers_find_what_one_finds(two_classes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (two_classes / "cat" / "empty.jpg").write_bytes(b"")
+    alone = prepare(two_classes, SETTINGS)
+    monkeypatch.setattr(verify, "SMALL_JOB", 5)
+    monkeypatch.setattr(verify, "_cores", lambda: 2)
+    together = prepare(two_classes, SETTINGS)
+    assert together.metrics == alone.metrics
+    assert together.manifest.equals(alone.manifest)
+
+
+@pytest.mark.real_data
+def test_pets_mini(real_data: Path) -> None:
+    prepared = prepare(real_data / "pets-mini", DataSettings())
+    metrics = prepared.metrics
+    assert (metrics["layout"], metrics["classes"], metrics["photos"], metrics["test"]) == ("oxford-pets", 37, 1027, 148)
+    assert metrics["converted"] == [{"file": "images/Abyssinian_5.jpg", "conversions": ["alpha", "png-named-jpg"]}]
+    assert len(metrics["rejected"]) == 2
+    assert all(item["reason"].startswith("in no list") for item in metrics["rejected"])
+    assert metrics["masks_dropped"] == []
+    assert metrics["duplicates"] == []
