@@ -26,6 +26,10 @@ MISTAKES = Path("plots/evaluate/mistakes.png")
 EMBEDDING_PLOTS = Path("plots/embeddings")
 ATTENTION_PLOTS = Path("plots/attention")
 
+CAPTIONER = Path("build/captioner")
+CAPTION_METRICS = Path("metrics/caption.json")
+CAPTION_PLOTS = Path("plots/captions")
+
 REPORT = Path("report/index.html")
 
 CHECKPOINTS = Path(".checkpoints")
