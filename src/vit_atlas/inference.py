@@ -46,10 +46,10 @@ def forward(
     networks = _Networks(finetuned, pretrained)
     logits: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
     features: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
-    total = -(-len(paths) // batch_size)
-    with torch.inference_mode():
-        for pixels in tqdm(_batches(paths, networks.processors, batch_size), description, total, unit="batch"):
+    with torch.inference_mode(), tqdm(total=len(paths), desc=description, unit="photo") as progress:
+        for pixels in _batches(paths, networks.processors, batch_size):
             networks.run([item.to(device) for item in pixels], logits, features)
+            progress.update(len(pixels[0]))
     return Outputs(np.concatenate(logits[1:] or logits), np.concatenate(features[1:] or features))
 
 

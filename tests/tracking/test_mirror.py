@@ -189,7 +189,7 @@ def test_artifacts_lie_in_this_folder(project: Project) -> None:
 
 def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"rev-parse": "1" * 40, "status": " M src/x.py"}
-    monkeypatch.setattr("vit_atlas.tracking.result._git", lambda command, *rest: answers[command])
+    monkeypatch.setattr("vit_atlas.provenance._git", lambda command, *rest: answers[command])
     run_id = show().run_id
     answers["rev-parse"] = "2" * 40
     show()

@@ -1,5 +1,6 @@
 """One look for every figure, and PNG files that are the same bytes whenever the data are the same."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,18 @@ def show_photo(axes: Axes, photo: Any, title: str | Sequence[str] = "") -> None:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Write ``figure`` as a PNG, atomically; no date or version goes into the file, so equal data give equal bytes."""
-    _use_style()
+    """Write ``figure`` as a PNG, atomically (:func:`png_bytes`)."""
+    content = png_bytes(figure)
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=DPI, metadata={"Software": None})
+        temporary.write_bytes(content)
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """Draw ``figure`` as a PNG; no date or version goes into it, so equal data give equal bytes."""
+    _use_style()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _use_style() -> None:

@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from vit_atlas.errors import AtlasError
+
 DATABASE = "mlflow.db"
 EXPERIMENT = "vit-atlas"
 ARTIFACTS = "mlartifacts"
@@ -96,6 +98,9 @@ def place() -> str:
 
 def warn(action: str, error: BaseException) -> None:
     """Say in one line on stderr that tracking did not work, where, why, and that nothing else is lost."""
+    if isinstance(error, AtlasError):
+        sys.stderr.write(f"warning: could not {action} in MLflow: {error}\n")
+        return
     uri = redact(tracking_uri())
     text = redact(str(error))
     reason = (text.splitlines() or [type(error).__name__])[0][:200]

@@ -92,10 +92,11 @@ def _fill(connection: Connection, run_id: str, result: Result) -> None:
 
 
 def _add_tags(connection: Connection, run: Any, result: Result) -> None:
+    commit = result.commit
     once = {
-        "git_commit": result.commit,
-        "git_dirty": str(result.dirty).lower() if result.commit else None,
-        "mlflow.source.git.commit": result.commit,
+        "git_commit": commit.sha if commit else None,
+        "git_dirty": str(commit.dirty).lower() if commit else None,
+        "mlflow.source.git.commit": commit.sha if commit else None,
         "vit_atlas.version": __version__,
         PLACE_TAG: place(),
         TRAINING_TAG: result.training,

@@ -1,0 +1,22 @@
+"""Put every number and picture on one page, then show the result in MLflow."""
+
+from vit_atlas.files import atomic_file
+from vit_atlas.paths import REPORT
+from vit_atlas.settings import read_settings
+from vit_atlas.stage import run_stage
+
+
+def main() -> None:
+    sections = read_settings("data", "model", "augment", "finetune", "evaluate", "embeddings", "attention")
+
+    from vit_atlas.report import render_report
+    from vit_atlas.tracking import mirror
+
+    page = render_report(sections)
+    with atomic_file(REPORT) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    mirror()
+
+
+if __name__ == "__main__":
+    run_stage(main)
