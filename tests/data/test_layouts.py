@@ -95,7 +95,9 @@ def test_masks_go_by_path_and_by_stem_where_only_one_photo_has_it(photos: Path, 
         path = photos / "masks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (40, 30), 255).save(path)
-    masks = {item.image_id: item.mask for item in find_layout(photos).candidates}
+    layout = find_layout(photos)
+    masks = {item.image_id: item.mask for item in layout.candidates}
+    assert layout.unused_masks == ("masks/1.png",)
     assert masks == {
         "cat/1.jpg": None,  # 1.png could be the mask of either
         "cat/2.jpg": photos / "masks/2.png",

@@ -1,5 +1,6 @@
 """prepare names everything that it leaves out or changes, and stops only where work cannot go on."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,29 @@ def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_class
     assert dropped["dog/2.jpg"] == "the mask marks no object"
     assert "not an image" in dropped["dog/3.jpg"]
     assert prepared.metrics["masks_dropped_count"] == 3
+
+
+def test_masks_of_no_photo_are_a_warning(two_classes: Path) -> None:
+    (two_classes / "masks").mkdir()
+    Image.new("L", (40, 30), 255).save(two_classes / "masks" / "elsewhere.png")
+    assert prepare(two_classes, SETTINGS).metrics["warnings"] == [
+        "files in masks/ that belong to no photo: 1, masks/elsewhere.png first"
+    ]
+
+
+def test_names_that_are_no_utf8_and_dangling_links_are_left_out(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copyfile(two_classes / "cat/0.jpg", os.fsencode(two_classes / "cat") + b"/\xff.jpg")
+    (two_classes / "cat" / "gone.jpg").symlink_to(two_classes / "nothing.jpg")
+    monkeypatch.chdir(tmp_path)
+    prepared = prepare(two_classes, SETTINGS)
+    assert prepared.metrics["rejected"] == [
+        {"file": "cat/\\udcff.jpg", "reason": "its name is not valid UTF-8: rename it"},
+        {"file": "cat/gone.jpg", "reason": "no such file"},
+    ]
+    write_prepared(prepared)
+    assert len(read_manifest()) == 20
 
 
 def test_a_class_with_one_photo_is_named(two_classes: Path, draw: Callable[..., Path]) -> None:

@@ -11,7 +11,7 @@ trimaps. So a folder ``masks`` at the top is never a class.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vit_atlas.data.photos import EXTENSIONS, kind_of_file
@@ -69,13 +69,15 @@ class Rejected:
 class Layout:
     """What a folder holds: ``kind`` is image-folder, image-folder-with-splits, homework or oxford-pets.
 
-    ``classes`` are all class names in the order of their labels, with those that have no photo.
+    ``classes`` are all class names in the order of their labels, with those that have no photo. ``unused_masks`` are
+    files below `masks/` that belong to no photo.
     """
 
     kind: str
     classes: tuple[str, ...]
     candidates: tuple[Candidate, ...]
-    rejected: tuple[Rejected, ...] = field(default=())
+    rejected: tuple[Rejected, ...] = ()
+    unused_masks: tuple[str, ...] = ()
 
     @property
     def splits(self) -> frozenset[str]:
@@ -114,6 +116,11 @@ def visible(folder: Path) -> list[Path]:
     return sorted((entry for entry in kept if entry.name.lower() not in IGNORED_FILES), key=lambda entry: entry.name)
 
 
+def name_below(root: Path, path: Path) -> str:
+    """``path`` relative to ``root`` with forward slashes; bytes that are no UTF-8 appear as escapes."""
+    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def _image_folder(root: Path, folders: list[Path]) -> Layout:
     candidates, rejected = [], list(_strays(root, root))
     for folder in folders:
@@ -150,7 +157,7 @@ def _homework(root: Path, split_folders: list[Path]) -> Layout:
     for folder in split_folders:
         for path in visible(folder):
             match = HOMEWORK_NAME.fullmatch(path.stem)
-            image_id = path.relative_to(root).as_posix()
+            image_id = name_below(root, path)
             if match:
                 name = str(int(match[1]))
                 candidates.append(Candidate(path, image_id, name, SPLIT_NAMES[folder.name.lower()]))
@@ -188,7 +195,7 @@ def _oxford(root: Path) -> Layout:
             path = _preferred(files.pop(stem))
             candidates.append(_oxford_candidate(root, path, name, split))
     unlisted = sorted(path for paths in files.values() for path in paths)
-    rejected += [Rejected(path.relative_to(root).as_posix(), _unlisted_reason(path)) for path in unlisted]
+    rejected += [Rejected(name_below(root, path), _unlisted_reason(path)) for path in unlisted]
     classes = sorted(labels, key=lambda name: labels[name])
     return _finished(root, "oxford-pets", classes, candidates, rejected)
 
@@ -223,7 +230,7 @@ def _oxford_class(stem: str, class_id: int, labels: dict[str, int], table: Path)
 
 def _oxford_candidate(root: Path, path: Path, name: str, split: str) -> Candidate:
     trimap = root / "annotations" / "trimaps" / f"{path.stem}.png"
-    candidate = Candidate(path, path.relative_to(root).as_posix(), name, split)
+    candidate = Candidate(path, name_below(root, path), name, split)
     return replace(candidate, mask=trimap, mask_kind="trimap") if trimap.is_file() else candidate
 
 
@@ -242,12 +249,12 @@ def _preferred(paths: list[Path]) -> Path:
 def _class_folder(root: Path, folder: Path, split: str) -> tuple[list[Candidate], list[Rejected]]:
     candidates, rejected = [], []
     for path in visible(folder):
-        if path.is_file():
-            candidates.append(Candidate(path, path.relative_to(root).as_posix(), folder.name, split))
+        if not path.is_dir():
+            candidates.append(Candidate(path, name_below(root, path), folder.name, split))
             continue
         below = sorted(deep for deep in path.rglob("*") if deep.is_file() and not deep.name.startswith("."))
         reason = f"in a folder below the class folder {folder.name}/"
-        rejected += [Rejected(deep.relative_to(root).as_posix(), reason) for deep in below]
+        rejected += [Rejected(name_below(root, deep), reason) for deep in below]
     return candidates, rejected
 
 
@@ -255,7 +262,7 @@ def _strays(root: Path, folder: Path) -> Iterator[Rejected]:
     """Photos that lie beside class folders; other files there (notes, tables) are nobody's photo and no news."""
     for path in visible(folder):
         if path.is_file() and path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS:
-            yield Rejected(path.relative_to(root).as_posix(), "outside every class folder")
+            yield Rejected(name_below(root, path), "outside every class folder")
 
 
 def _described(entries: list[Path]) -> str:
@@ -276,9 +283,12 @@ def _described(entries: list[Path]) -> str:
 def _finished(
     root: Path, kind: str, classes: list[str], candidates: list[Candidate], rejected: list[Rejected]
 ) -> Layout:
-    with_masks = _find_masks(root, candidates)
-    ordered = sorted(with_masks, key=lambda candidate: candidate.image_id)
-    return Layout(kind, tuple(classes), tuple(ordered), tuple(sorted(rejected, key=lambda item: item.file)))
+    with_masks = sorted(_find_masks(root, candidates), key=lambda candidate: candidate.image_id)
+    used = {candidate.mask for candidate in with_masks}
+    files = sorted(path for path in (root / MASKS).rglob("*") if path.is_file() and not path.name.startswith("."))
+    unused = tuple(name_below(root, path) for path in files if path not in used)
+    ordered = tuple(sorted(rejected, key=lambda item: item.file))
+    return Layout(kind, tuple(classes), tuple(with_masks), ordered, unused)
 
 
 def _find_masks(root: Path, candidates: list[Candidate]) -> list[Candidate]:

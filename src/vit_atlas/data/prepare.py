@@ -84,7 +84,7 @@ def _check_usable(root: Path, layout: Layout, inspections: list[Inspection]) -> 
 
 
 def _check_splits(root: Path, manifest: pd.DataFrame, layout: Layout, settings: DataSettings) -> list[str]:
-    """Stop where a split is empty or training lacks a class; return a sentence for each split that lacks a class."""
+    """Stop where a split is empty or training lacks a class; return sentences about what is merely odd."""
     present = {split: set(manifest.loc[manifest["split"] == split, "class_name"]) for split in SPLITS}
     for split in SPLITS:
         if present[split]:
@@ -106,6 +106,10 @@ def _check_splits(root: Path, manifest: pd.DataFrame, layout: Layout, settings: 
             )
         if missing:
             warnings.append(f"the {split} split has no photo of {_listed(missing)}")
+    if layout.unused_masks:
+        warnings.append(
+            f"files in masks/ that belong to no photo: {len(layout.unused_masks)}, {layout.unused_masks[0]} first"
+        )
     return warnings
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -75,6 +76,7 @@ def inspect_all(candidates: tuple[Candidate, ...], max_pixels: int) -> list[Insp
 def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
     """Read and decode one photo and its mask."""
     try:
+        _check_name(candidate.path)
         content = read_bytes(candidate.path)
         with opened(candidate.path, max_pixels, content) as image:
             found = facts(image, candidate.path)
@@ -108,6 +110,13 @@ def _by_pixels(alike: list[Inspection]) -> Iterator[list[Inspection]]:
     for item in sorted(alike, key=lambda item: item.candidate.image_id):
         groups[pixels[item.sha256]].append(item)
     yield from (group for group in groups.values() if len(group) > 1)
+
+
+def _check_name(path: Path) -> None:
+    try:
+        path.as_posix().encode("utf-8")
+    except UnicodeEncodeError:
+        raise PhotoError("its name is not valid UTF-8: rename it") from None
 
 
 def _preview(image: Image.Image) -> str:

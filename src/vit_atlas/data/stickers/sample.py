@@ -12,6 +12,11 @@ from vit_atlas.files import atomic_folder
 SEED = 0
 """The seed of the sample that data.dvc names."""
 
+ABOUT = """Made by `vit-atlas data stickers` from the cut-out photographs of Tux Paint's stamps (the Debian and Ubuntu
+package tuxpaint-stamps-default, version 2022.06.04), copyright 2002-2022 by Bill Kendrick and the stamps' contributors.
+They are under the GNU General Public License, version 2, and so are these pictures.
+"""
+
 CAPTIONING_MARK = "objects.jsonl"
 
 
@@ -35,8 +40,10 @@ def write_sample(folder: Path, progress: Progress, seed: int = SEED, replace: bo
     source = find_stamps(table, progress)
     with atomic_folder(classification) as target:
         photos = write_classification(target, source, table, seed)
+        (target / "ABOUT.txt").write_text(ABOUT, encoding="utf-8")
     with atomic_folder(captioning) as target:
         scenes = write_captioning(target, source, table, seed)
+        (target / "ABOUT.txt").write_text(ABOUT, encoding="utf-8")
     return photos, scenes
 
 
