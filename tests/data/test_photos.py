@@ -100,6 +100,16 @@ def test_a_still_gif_is_a_photo_and_an_animated_one_is_not(tmp_path: Path) -> No
         open_photo(tmp_path / "moving.gif")
 
 
+def test_a_phones_mpo_is_a_photo_for_its_first_frame(tmp_path: Path) -> None:
+    second = Image.new("RGB", (40, 30), "green")
+    Image.fromarray(WIDE).save(tmp_path / "phone.jpg", format="MPO", save_all=True, append_images=[second], quality=95)
+    with Image.open(tmp_path / "phone.jpg") as image:
+        assert image.format == "MPO"
+    red = np.asarray(open_photo(tmp_path / "phone.jpg"))[15, 5]
+    assert red[0] > 150
+    assert conversions(tmp_path / "phone.jpg") == ()
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_a_truncated_file_is_told(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"cut.{suffix}"

@@ -1,6 +1,7 @@
 """The sample: the same bytes from the same seed, true sentences, and nothing of the test seen in training."""
 
 import csv
+import hashlib
 import json
 import pickle
 import random
@@ -25,7 +26,8 @@ from vit_atlas.data.stickers.captioning import (
     write_captioning,
 )
 from vit_atlas.data.stickers.catalogue import Stamp, stamps
-from vit_atlas.data.stickers.classification import PHOTOS_PER_CLASS, plan_photos, write_classification
+from vit_atlas.data.stickers.classification import PHOTOS_PER_CLASS, make_photo, plan_photos, write_classification
+from vit_atlas.data.stickers.fetch import find_stamps
 from vit_atlas.data.stickers.sample import require_ours
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import DataSettings
@@ -81,6 +83,19 @@ def test_one_seed_gives_the_same_bytes_also_in_another_process(fake_stamps, tmp_
         capture_output=True,
     )
     assert contents(tmp_path / "third") == contents(tmp_path / "first" / "classification")
+
+
+def test_the_pixels_are_the_ones_of_every_other_machine(fake_stamps) -> None:
+    """Before JPEG, whose bytes change with Pillow's version; the lock file pins that."""
+    source, table = fake_stamps
+    digest = hashlib.sha256()
+    for photo in plan_photos(table, COUNTS):
+        image, mask = make_photo(photo, source, 0)
+        digest.update(image.tobytes() + mask.tobytes())
+    for scene in plan_scenes(table, 0, COUNTS):
+        image, masks = make_scene(scene, source, 0)
+        digest.update(b"".join(part.tobytes() for part in (image, *masks)))
+    assert digest.hexdigest() == "d270a879a43ccc16888038805bd58522eeeb53b355513aecf85fd95b5e43c6f3"
 
 
 def test_the_classification_sample_is_a_folder_that_prepare_reads_with_a_mask_for_each(fake_stamps, tmp_path) -> None:
@@ -208,6 +223,17 @@ def test_captions_and_objects_name_files_that_are_there(fake_stamps, tmp_path: P
     for item in objects:
         assert item["noun"] in captions[item["image"]].split()
         assert open_mask(tmp_path / item["mask"], "binary").any()
+
+
+@pytest.mark.stickers
+def test_every_real_cutout_is_found_and_shows_on_its_photo(tmp_path: Path) -> None:
+    table = stamps()
+    source = find_stamps(table, print)
+    plan = plan_photos(table, {"train": 3, "val": 2, "test": 3})
+    for photo in plan:
+        image, mask = make_photo(photo, source, 0)
+        assert image.size == mask.size
+        assert 0.01 < np.asarray(mask).mean() / 255 < 0.95
 
 
 def test_articles() -> None:
