@@ -217,6 +217,8 @@ class CaptionerSettings(Section):
     """Seed of the weights, the order of photos and dropout."""
     checkpoint_steps: int = Field(50, ge=1)
     """Steps between checkpoints to resume from."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
 
     @model_validator(mode="after")
     def _whole(self) -> "CaptionerSettings":

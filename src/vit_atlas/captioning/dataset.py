@@ -1,0 +1,154 @@
+"""data/captioning as it lies on disk: photos, captions.csv, and masks of the things that captions name."""
+
+import csv
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.errors import AtlasError
+from vit_atlas.paths import CAPTIONING_DATA
+
+SPLITS = ("train", "val", "test")
+SUFFIXES = {f".{suffix}" for suffixes in EXTENSIONS.values() for suffix in suffixes}
+
+
+@dataclass(frozen=True)
+class CaptionedPhoto:
+    """A photo and what people wrote about it."""
+
+    name: str
+    """Path under images/, with slashes."""
+    path: Path
+    split: str
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NounMask:
+    """Where in a photo a thing is that captions may name."""
+
+    noun: str
+    path: Path
+
+
+def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
+    """Read ``captions.csv`` (image, caption and, if there, split) beside ``images/``; one entry a photo, in file order.
+
+    Without a split column a photo's own name decides: 8 in 10 train, 1 val, 1 test.
+
+    Raises:
+        AtlasError: the file is missing or damaged, or a line names a photo that does not exist, an empty caption, an
+            unknown split, or a photo that another line puts into another split; the message gives the line.
+    """
+    root = Path(folder)
+    table = root / "captions.csv"
+    captions: dict[str, list[str]] = defaultdict(list)
+    splits: dict[str, str] = {}
+    for line, row in _rows(table):
+        name, caption = row["image"].strip(), row["caption"].strip()
+        if name not in captions and not (root / "images" / name).is_file():
+            raise AtlasError(
+                f"{table}, line {line}: there is no photo {root / 'images' / name}; add it or remove the line"
+            )
+        if not any(character.isalnum() for character in caption):
+            raise AtlasError(f"{table}, line {line}: the caption of {name} is empty; write one or remove the line")
+        split = row["split"].strip() if "split" in row else _split_of(name)
+        if split not in SPLITS:
+            raise AtlasError(f"{table}, line {line}: the split of {name} is `{split}`, not one of {', '.join(SPLITS)}")
+        if splits.setdefault(name, split) != split:
+            raise AtlasError(f"{table}, line {line}: {name} is in {split} here and in {splits[name]} further up")
+        captions[name].append(caption)
+    if not captions:
+        raise AtlasError(f"{table} holds no captions; add lines of image,caption or delete the file")
+    return [
+        CaptionedPhoto(name, root / "images" / name, splits[name], tuple(written)) for name, written in captions.items()
+    ]
+
+
+def has_captions(folder: str | Path = CAPTIONING_DATA) -> bool:
+    """Whether there is a ``captions.csv``."""
+    return (Path(folder) / "captions.csv").is_file()
+
+
+def read_photos(folder: str | Path = CAPTIONING_DATA) -> list[Path]:
+    """All photos of ``images/``, by name.
+
+    Raises:
+        AtlasError: there are none.
+    """
+    images = Path(folder) / "images"
+    found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise AtlasError(f"{images} holds no photos: put some there, or make the sample with `vit-atlas data stickers`")
+    return found
+
+
+def read_objects(folder: str | Path = CAPTIONING_DATA) -> dict[str, list[NounMask]]:
+    """Read ``objects.jsonl``: for each photo's name the nouns that have a mask; empty without that file.
+
+    Raises:
+        AtlasError: a line is no JSON object with image, noun and mask, or names a file that does not exist.
+    """
+    root = Path(folder)
+    table = root / "objects.jsonl"
+    found: dict[str, list[NounMask]] = defaultdict(list)
+    if not table.is_file():
+        return found
+    for line, text in enumerate(_text(table).splitlines(), start=1):
+        if text.strip():
+            item = _object(table, line, text)
+            for path in (root / "images" / item["image"], root / item["mask"]):
+                if not path.is_file():
+                    raise AtlasError(f"{table}, line {line}: there is no {path}; add it or remove the line")
+            found[item["image"]].append(NounMask(item["noun"].strip().lower(), root / item["mask"]))
+    return found
+
+
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(_text(table).splitlines(keepends=True), strict=True)
+    columns = reader.fieldnames or []
+    if not {"image", "caption"} <= set(columns):
+        raise AtlasError(
+            f"{table} has the columns {', '.join(columns) or 'none'}; it needs image and caption (and split)"
+        )
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise AtlasError(
+                    f"{table}, line {reader.line_num}: not {len(columns)} fields as the first line has; "
+                    'put captions with commas between "quotes"'
+                )
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise AtlasError(f"{table}, line {reader.line_num}: not valid CSV ({error})") from None
+
+
+def _text(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise AtlasError(
+            f"{table} does not exist: it says which caption belongs to which photo (columns image, caption, split)"
+        ) from None
+    except UnicodeDecodeError:
+        raise AtlasError(f"{table} is not UTF-8 text: save it as UTF-8") from None
+
+
+def _object(table: Path, line: int, text: str) -> dict[str, Any]:
+    try:
+        item = json.loads(text)
+    except json.JSONDecodeError:
+        item = None
+    if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("image", "noun", "mask")):
+        raise AtlasError(f'{table}, line {line}: expected {{"image": ..., "noun": ..., "mask": ...}} with three texts')
+    return item
+
+
+def _split_of(name: str) -> str:
+    tenth = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 10
+    return {0: "test", 1: "val"}.get(tenth, "train")

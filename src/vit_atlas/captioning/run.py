@@ -1,0 +1,133 @@
+"""One training of a captioner, from settings and data/captioning to build/captioner."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+
+from vit_atlas.captioning import learning, network
+from vit_atlas.captioning.backbones import Backbone, describe_backbone, make_backbone
+from vit_atlas.captioning.captioner import Captioner
+from vit_atlas.captioning.dataset import CaptionedPhoto, read_captions
+from vit_atlas.captioning.features import cached_features, photos_key
+from vit_atlas.captioning.network import CaptionNetwork, NetworkShape
+from vit_atlas.captioning.trained import DESCRIPTION, load_captioner, save_captioner
+from vit_atlas.captioning.vocabulary import learn_vocabulary
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import atomic_folder, read_json, write_json
+from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
+from vit_atlas.settings import CaptionerSettings
+from vit_atlas.training.checkpoints import Checkpoints
+from vit_atlas.training.loop import deterministic
+
+FEATURES = CHECKPOINTS / "caption-features"
+"""Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
+
+
+def train_captioner(settings: CaptionerSettings) -> None:
+    """Train a captioner on data/captioning and write build/captioner; with a published captioner, write down which.
+
+    An interrupted run of the same settings and captions is resumed from its last checkpoint. Features of photos are
+    kept, and reused while photos and backbone stay the same.
+
+    Raises:
+        AtlasError: captions are missing or wrong, or backbone or disk do not serve.
+    """
+    if settings.kind != "trained":
+        with atomic_folder(CAPTIONER) as folder:
+            write_json(
+                folder / DESCRIPTION, settings.model_dump(include={"kind", "name", "revision", "checkpoint", "sha256"})
+            )
+        return
+    photos = read_captions()
+    train, val = _of_split(photos, "train"), _of_split(photos, "val")
+    backbone = make_backbone(settings)
+    with deterministic():
+        trained, tokenizer = _train(settings, train, val, backbone)
+    with atomic_folder(CAPTIONER) as folder:
+        save_captioner(folder, backbone, describe_backbone(settings), trained, tokenizer)
+
+
+def open_captioner(folder: Path = CAPTIONER) -> Captioner:
+    """The captioner that ``folder`` holds or names.
+
+    Raises:
+        AtlasError: it cannot be had.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
+    description = read_json(folder / DESCRIPTION)
+    if description["kind"] == "catr":
+        from vit_atlas.captioning.published import open_catr
+
+        return open_catr(description["checkpoint"], description["sha256"])
+    if description["kind"] == "hub":
+        from vit_atlas.captioning.hub import open_hub
+
+        return open_hub(description["name"], description["revision"])
+    return load_captioner(folder)
+
+
+def _train(
+    settings: CaptionerSettings, train: list[CaptionedPhoto], val: list[CaptionedPhoto], backbone: Backbone
+) -> tuple[CaptionNetwork, Any]:
+    tokenizer = learn_vocabulary((text for photo in train for text in photo.captions), settings.minimum_count)
+    shape = NetworkShape(
+        vocabulary=len(tokenizer),
+        feature_channels=backbone.channels,
+        width=settings.width,
+        heads=settings.heads,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers,
+        feed_forward=4 * settings.width,
+        positions=settings.longest,
+        dropout=settings.dropout,
+        output_width=2 * settings.width,
+    )
+    torch.manual_seed(settings.seed)
+    fresh = CaptionNetwork(shape)
+    paths = [photo.path for photo in [*train, *val]]
+    key = photos_key(paths, describe_backbone(settings), backbone.fingerprint())
+    features = cached_features(paths, backbone, FEATURES, key)
+    checkpoints = Checkpoints(_run_key(settings, shape, train, val, key))
+    learning.fit_captioner(
+        fresh,
+        learning.CaptionedFeatures(features[: len(train)], [p.captions for p in train], tokenizer, settings.longest),
+        learning.CaptionedFeatures(features[len(train) :], [p.captions for p in val], tokenizer, settings.longest),
+        tokenizer,
+        settings,
+        checkpoints,
+    )
+    checkpoints.remove()
+    return fresh.eval().to("cpu"), tokenizer
+
+
+def _run_key(
+    settings: CaptionerSettings,
+    shape: NetworkShape,
+    train: list[CaptionedPhoto],
+    val: list[CaptionedPhoto],
+    features: str,
+) -> str:
+    """Hash of all that a training's result depends on, so that nobody resumes a training that was another one."""
+    versions = [library.__version__ for library in (torch, transformers, tokenizers)]
+    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions]
+    digest = hashlib.sha256(repr(parts).encode())
+    for photo in [*train, *val]:
+        digest.update(repr((photo.name, photo.split, photo.captions)).encode())
+    for module in (learning, network):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return f"captioner-{digest.hexdigest()[:32]}"
+
+
+def _of_split(photos: list[CaptionedPhoto], split: str) -> list[CaptionedPhoto]:
+    found = [photo for photo in photos if photo.split == split]
+    if not found:
+        raise AtlasError(
+            f"{CAPTIONING_DATA / 'captions.csv'} has no photo in the split `{split}`: training needs train and val"
+        )
+    return found

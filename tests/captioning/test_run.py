@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+
+from vit_atlas.captioning import run
+from vit_atlas.captioning.backbones import ViTBackbone
+from vit_atlas.captioning.captioner import SearchOptions
+from vit_atlas.captioning.dataset import read_captions
+from vit_atlas.captioning.run import open_captioner, train_captioner
+from vit_atlas.data.photos import open_photo
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import read_json
+from vit_atlas.settings import CaptionerSettings
+from vit_atlas.training.callbacks import Progress
+
+
+def captions_of(split):
+    photos = [photo for photo in read_captions() if photo.split == split]
+    captioner = open_captioner()
+    return photos, captioner.caption([open_photo(photo.path) for photo in photos], SearchOptions(beams=2))
+
+
+def test_it_learns_to_name_colours_and_its_folder_is_all_it_needs(project, small):
+    train_captioner(small.model_copy(update={"epochs": 20}))
+    (project / "build" / "model").rename(project / "elsewhere")
+    photos, captions = captions_of("test")
+    right = [
+        caption.text in {"a " + photo.captions[0].lower()[2:-1], photo.captions[1]}
+        for photo, caption in zip(photos, captions, strict=True)
+    ]
+    assert np.mean(right) > 0.8
+    word = captions[0].words[0]
+    assert word.maps.shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(word.maps.sum(axis=(-2, -1)), 1, atol=1e-5)
+    assert not list((project / ".checkpoints").glob("captioner-*")), "checkpoints of a finished training are removed"
+
+
+def test_an_interrupted_training_goes_on_and_ends_the_same(project, small, monkeypatch):
+    settings = small.model_copy(update={"epochs": 3})
+    train_captioner(settings)
+    whole = (project / "build" / "captioner" / "model.safetensors").read_bytes()
+    (project / "build" / "captioner").rename(project / "first")
+
+    original = Progress.on_step_end
+    steps = []
+
+    def interrupt(self, args, state, control, **kwargs):
+        steps.append(state.global_step)
+        if len(steps) == 9:
+            raise KeyboardInterrupt
+        original(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(Progress, "on_step_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_captioner(settings)
+    assert not (project / "build" / "captioner").exists()
+    train_captioner(settings)
+    assert steps[9] == 6, "training goes on after the checkpoint of step 5"
+    assert (project / "build" / "captioner" / "model.safetensors").read_bytes() == whole
+
+
+def test_features_are_computed_once_and_a_cut_off_computation_goes_on(project, small, monkeypatch):
+    settings = small.model_copy(update={"epochs": 1})
+    seen = []
+    original = ViTBackbone.__call__
+
+    def call(self, photos):
+        if len(seen) == 1:
+            seen.append(0)
+            raise KeyboardInterrupt
+        seen.append(len(photos))
+        return original(self, photos)
+
+    monkeypatch.setattr(ViTBackbone, "__call__", call)
+    with pytest.raises(KeyboardInterrupt):
+        train_captioner(settings)
+    train_captioner(settings)
+    assert seen == [32, 0, 51 - 32]
+    train_captioner(settings.model_copy(update={"seed": 1}))
+    assert len(seen) == 3
+    features = np.load(next((project / run.FEATURES).glob("*.npy")))
+    photos = [photo for photo in read_captions() if photo.split != "test"]
+    backbone = run.make_backbone(settings)
+    expected = original(backbone, [open_photo(photo.path) for photo in photos]).numpy()
+    np.testing.assert_allclose(features, expected, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [CaptionerSettings(kind="catr", checkpoint="x.pth"), CaptionerSettings(kind="hub", name="somebody/captioner")],
+)
+def test_a_published_captioner_is_only_written_down(project, settings):
+    train_captioner(settings)
+    written = read_json("build/captioner/captioner.json")
+    assert written["kind"] == settings.kind
+    assert written["name"] == settings.name
+    assert [path.name for path in (project / "build" / "captioner").iterdir()] == ["captioner.json"]
+
+
+def test_nothing_is_written_when_captions_are_wrong(project, small):
+    with (project / "data" / "captioning" / "captions.csv").open("a") as stream:
+        stream.write("00.png,,train\n")
+    with pytest.raises(AtlasError, match=r"the caption of 00\.png is empty"):
+        train_captioner(small)
+    assert not (project / "build" / "captioner").exists()
+
+
+def test_a_split_that_is_missing_is_named(project, small):
+    table = project / "data" / "captioning" / "captions.csv"
+    table.write_text(table.read_text().replace(",val", ",train"))
+    with pytest.raises(AtlasError, match="no photo in the split `val`"):
+        train_captioner(small)
+
+
+def test_a_layer_that_the_model_lacks_is_named(project, small):
+    with pytest.raises(AtlasError, match="names layer 7, and the model has 4"):
+        train_captioner(small.model_copy(update={"layers": (7,)}))
+
+
+def test_no_captioner_yet_is_one_sentence(project):
+    with pytest.raises(AtlasError, match="run `dvc repro caption-train` first"):
+        open_captioner()
+
+
+def test_weights_of_another_shape_are_one_sentence(project, small):
+    train_captioner(small.model_copy(update={"epochs": 1}))
+    path = project / "build" / "captioner" / "captioner.json"
+    path.write_text(path.read_text().replace('"width": 32', '"width": 16'))
+    with pytest.raises(AtlasError, match=r"does not fit captioner\.json"):
+        open_captioner()
