@@ -1,32 +1,39 @@
-"""attn-viz: where the class token looks, on chosen photos."""
+"""attn-viz: where the class token looks, drawn on chosen photos and scored on all test photos that have a mask."""
 
 import pandas as pd
 
-from vit_atlas.attention.photos import choose_photos
-from vit_atlas.attention.pictures import draw_chosen, look_at, map_spread, progress
+from vit_atlas.attention.compare import save_maps
+from vit_atlas.attention.photos import choose_photos, read_predictions
+from vit_atlas.attention.pictures import draw_photos, draw_study, study_diagnoses, study_histogram
+from vit_atlas.attention.study import run_study
+from vit_atlas.attention.summary import artefact_metrics, study_metrics
 from vit_atlas.data.manifest import read_manifest
-from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_folder, write_json
 from vit_atlas.models.loading import load_finetuned
-from vit_atlas.paths import ATTENTION_METRICS, ATTENTION_PLOTS, PREDICTIONS
+from vit_atlas.paths import ATTENTION_DATA, ATTENTION_METRICS, ATTENTION_PLOTS
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    (attention,) = read_settings("attention")
+    (settings,) = read_settings("attention")
     classifier, manifest = load_finetuned(), read_manifest()
-    if not PREDICTIONS.is_file():
-        raise AtlasError(f"{PREDICTIONS} does not exist: run `dvc repro evaluate` first")
-    predictions = pd.read_csv(PREDICTIONS, dtype=str, keep_default_na=False)
-    names = choose_photos(attention.photos, attention.count, manifest, predictions)
-    spreads = []
+    image_ids = choose_photos(settings.photos, settings.count, manifest, read_predictions())
+
+    study = run_study(classifier, manifest, settings)
+    histogram = study_histogram(study, classifier, manifest, image_ids)
+    diagnoses = study_diagnoses(study, histogram)
+    metrics = {"photos_drawn": len(image_ids)} | study_metrics(study, settings)
+    metrics |= artefact_metrics(diagnoses, len(histogram.thresholds), histogram.thresholds[-1])
+
     with atomic_folder(ATTENTION_PLOTS) as folder:
-        looks = look_at(classifier, manifest, names, gradients=False)
-        for chosen in progress(looks, len(names), "Drawing attention"):
-            draw_chosen(chosen, attention.layer, folder)
-            spreads.append(map_spread(chosen.seen.class_rows(attention.layer)[0].mean(dim=0).numpy()))
-    write_json(ATTENTION_METRICS, {"photos_drawn": len(names), "head_mean.spread": sum(spreads) / len(spreads)})
+        maps = draw_photos(classifier, manifest, image_ids, study, histogram, settings, folder)
+        draw_study(study, metrics, histogram, folder)
+    with atomic_folder(ATTENTION_DATA) as folder:
+        save_maps(folder / "maps.npz", maps)
+        scores = pd.merge(study.scores, study.faithfulness, how="left", on=["image_id", "method"])
+        scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+    write_json(ATTENTION_METRICS, metrics)
 
 
 if __name__ == "__main__":

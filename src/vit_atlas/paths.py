@@ -17,6 +17,8 @@ PREPARE_METRICS = Path("metrics/prepare.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")
 EMBEDDINGS_METRICS = Path("metrics/embeddings.json")
 ATTENTION_METRICS = Path("metrics/attention.json")
+ATTENTION_DATA = Path("build/attention")
+"""maps.npz, the maps of the drawn photos, and scores.csv, one row a photo and method."""
 
 CLASS_COUNTS = Path("plots/prepare/class_counts.csv")
 CONFUSION = Path("plots/evaluate/confusion.csv")

@@ -109,7 +109,10 @@ def test_legrad_sums_layers_of_positive_gradients(model: PreTrainedModel, kind: 
         (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], attention, retain_graph=True)
         layers.append(gradient.clamp(min=0).mean(dim=(1, 2)))
     expected = _patches(torch.stack(layers).mean(dim=0), kind)
-    torch.testing.assert_close(methods.legrad(_seen(model, pixels)), expected, atol=1e-6, rtol=1e-3)
+    seen = _seen(model, pixels)
+    torch.testing.assert_close(methods.legrad(seen), expected, atol=1e-6, rtol=1e-3)
+    last_two = _patches(torch.stack(layers[1:]).mean(dim=0), kind)
+    torch.testing.assert_close(methods.legrad(seen, layers=2), last_two, atol=1e-6, rtol=1e-3)
 
 
 def test_head_of_the_last_states_is_the_models_own_answer(model: PreTrainedModel, pixels: Tensor) -> None:

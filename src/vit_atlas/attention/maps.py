@@ -34,6 +34,9 @@ LABELS = {**LEARNED, **BASELINES}
 DISCARD = 0.9
 """Share of weights that ``rollout_discard`` drops in each layer (Gildenblat's default)."""
 
+LEGRAD_LAYERS = 2
+"""Layers that ``legrad`` reads, counted from the last: what the authors' own package (legrad_torch 1.1) does."""
+
 GAUSSIAN_WIDTH = 0.25
 """Standard deviation of the centre Gaussian over the photo's side."""
 
@@ -66,7 +69,7 @@ def make_maps(look: Look, image_ids: Sequence[str], names: Sequence[str], option
         "rollout": lambda: methods.rollout(look),
         "rollout_discard": lambda: methods.rollout(look, DISCARD),
         "relevance": lambda: methods.relevance(look),
-        "legrad": lambda: methods.legrad(look),
+        "legrad": lambda: methods.legrad(look, LEGRAD_LAYERS),
         "gradcam": lambda: gradcam(look),
         "gaussian": lambda: _repeated(look, centre_gaussian(*look.layout.grid)),
         "random": lambda: torch.stack([random_map(*look.layout.grid, name, options.seed) for name in image_ids]),

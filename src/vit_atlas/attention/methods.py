@@ -91,11 +91,15 @@ def relevance(look: Look) -> Tensor:
     return look.on_grid(row)
 
 
-def legrad(look: Look) -> Tensor:
+def legrad(look: Look, layers: int | None = None) -> Tensor:
     """LeGrad: for every layer, how much the class's logit read from that layer reacts to its attention, added up.
 
     The logit comes from the layer's own token states; its gradient with respect to the layer's attention map is cut at
     zero and averaged over heads and queries; the layers are averaged.
+
+    Args:
+        look: the pass, with gradients and token states.
+        layers: how many layers, counted from the last; None is all of them.
 
     Raises:
         AtlasError: the pass kept no gradients or no token states.
@@ -107,7 +111,8 @@ def legrad(look: Look) -> Tensor:
     if len(look.hidden) != len(look.records) + 1:
         raise AtlasError("LeGrad needs the token states of every layer: call look(..., gradients=True, layers=True)")
     total = torch.zeros_like(_class_row(look))
-    for record, states in zip(look.records, look.hidden[1:], strict=True):
+    used = len(look.records) if layers is None else min(layers, len(look.records))
+    for record, states in zip(look.records[-used:], look.hidden[-used:], strict=True):
         if record.output is None:
             raise AtlasError("LeGrad needs gradients: call look(..., gradients=True, layers=True)")
         target = look.head(states).gather(1, look.targets[:, None]).sum()
@@ -115,7 +120,7 @@ def legrad(look: Look) -> Tensor:
         for part in record.parts():
             total += record.map_gradient(upstream, part).clamp_(min=0).sum(dim=(1, 2))
     heads, tokens = look.records[0].query.shape[1:3]
-    return look.on_grid(total / (heads * tokens * len(look.records)))
+    return look.on_grid(total / (heads * tokens * used))
 
 
 def _class_row(look: Look) -> Tensor:
@@ -135,10 +140,7 @@ def _through_head_mean(record: LayerRecord, row: Tensor) -> Tensor:
 def _discarded(attention: Tensor, share: float) -> Tensor:
     """Set the smallest ``share`` of each map (B, N, N) to zero, but never the class token's attention to itself."""
     flat = attention.flatten(1)
-    count = int(flat.shape[1] * share)
-    if count:
-        smallest = flat.topk(count, dim=1, largest=False).indices
-        kept = flat[:, 0].clone()
-        flat.scatter_(1, smallest, 0.0)
-        flat[:, 0] = kept
-    return attention
+    kept = flat.topk(flat.shape[1] - int(flat.shape[1] * share), dim=1)
+    remaining = torch.zeros_like(flat).scatter_(1, kept.indices, kept.values)
+    remaining[:, 0] = flat[:, 0]
+    return remaining.view_as(attention)

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.paths import PREDICTIONS
 
 
 def choose_photos(
@@ -28,6 +29,22 @@ def choose_photos(
         return _telling(predictions, count)
     known = manifest["image_id"].tolist()
     return list(dict.fromkeys(_find(name, known) for name in wanted))
+
+
+def read_predictions(path: str | Path = PREDICTIONS) -> pd.DataFrame:
+    """Read the model's guesses on the test photos, all columns as text.
+
+    Raises:
+        AtlasError: the file is missing or lacks a column.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        raise AtlasError(f"{path} does not exist or is empty: run `dvc repro evaluate` first") from None
+    missing = [name for name in ("image_id", "class_name", "confidence", "correct") if name not in frame.columns]
+    if missing:
+        raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro evaluate`")
+    return frame
 
 
 def safe_stems(image_ids: Sequence[str]) -> list[str]:

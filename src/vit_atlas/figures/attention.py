@@ -86,7 +86,7 @@ def add_heat_bar(figure: Figure, axes: Sequence[Axes], label: str = "share of th
     figure.colorbar(scale, ax=list(axes), label=label, fraction=0.02, pad=0.01, aspect=30)
 
 
-def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, layer: str) -> Figure:
+def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, subtitle: str) -> Figure:
     """One photo: itself, the head-mean map over it, and the map of every head.
 
     Args:
@@ -94,7 +94,7 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, laye
         mean: (rows, columns) attention of the class token to each patch, mean over heads.
         heads: (heads, rows, columns).
         guess: names and confidence for the title.
-        layer: how to call the layer, such as ``layer 12 of 12``.
+        subtitle: second line of the title: which layer, and what else there is to say.
     """
     picture = small(photo)
     panels = 2 + len(heads)
@@ -114,7 +114,7 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, laye
     for panel in axes[panels:]:
         panel.set_visible(False)
     add_heat_bar(figure, axes)
-    figure.suptitle(f"{guess}\nclass-token attention, {layer}", fontsize=12, color=GOOD if guess.right else BAD)
+    figure.suptitle(f"{guess}\n{subtitle}", fontsize=12, color=GOOD if guess.right else BAD)
     return figure
 
 
