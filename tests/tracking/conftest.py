@@ -60,6 +60,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Pat
     for name, text in tables.items():
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
+    Path("build/model").mkdir()
     write_json("build/prepared/classes.json", ["a", "b"])
     HISTORY.to_csv("build/history.csv", index=False)
     made = Project(tmp_path)

@@ -1,5 +1,6 @@
 """What the tracking tests share: a folder as `dvc repro` leaves it, and questions to an MLflow database."""
 
+import hashlib
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Project:
     folder: Path
 
     def lock(self, **params: Any) -> None:
-        """Write params.yaml and the dvc.lock of a run with these settings."""
+        """Write params.yaml and the dvc.lock of a run with these settings; the report's record is an older one."""
         content = {"finetune": {"epochs": 2}, "evaluate": {"seed": 0}} | params
         Path("params.yaml").write_text(yaml.safe_dump(content))
         stages = {
@@ -39,9 +40,14 @@ class Project:
             "finetune": {
                 "cmd": "f",
                 "params": {"params.yaml": {"finetune": content["finetune"]}},
-                "outs": [{"path": "build/model", "md5": f"model-of-{content['finetune']}"}],
+                "outs": [{"path": "build/model", "md5": f"of-{content['finetune']}.dir"}],
             },
-            "evaluate": {"cmd": "e", "params": {"params.yaml": {"evaluate": content["evaluate"]}}},
+            "evaluate": {
+                "cmd": "e",
+                "params": {"params.yaml": {"evaluate": content["evaluate"]}},
+                "outs": [{"path": "metrics/evaluate.json", "md5": md5("metrics/evaluate.json")}],
+            },
+            "report": {"cmd": "r", "params": {"params.yaml": {"finetune": {"epochs": 77}}}},
         }
         Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
@@ -53,6 +59,10 @@ class Project:
         """The settings that finetune reads."""
         settings = Settings.model_validate(yaml.safe_load(Path("params.yaml").read_text()))
         return {"model": settings.model, "augment": settings.augment, "finetune": settings.finetune}
+
+
+def md5(path: str) -> str:
+    return hashlib.md5(Path(path).read_bytes()).hexdigest()
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -96,7 +97,7 @@ def test_the_same_training_again_leaves_one_run(project: Project) -> None:
 def test_the_reports_own_entry_in_dvc_lock_is_no_part_of_the_key(project: Project) -> None:
     first = show()
     lock = yaml.safe_load(Path("dvc.lock").read_text())
-    lock["stages"]["report"] = {"cmd": "r", "outs": [{"path": "report/index.html", "md5": "x"}]}
+    lock["stages"]["report"] = {"cmd": "new", "outs": [{"path": "report/index.html", "md5": "x"}]}
     Path("dvc.lock").write_text(yaml.safe_dump(lock))
     again = show()
     assert again.run_id == first.run_id
@@ -286,6 +287,18 @@ def test_nothing_to_show_is_one_sentence(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "dvc.lock" in said
+    assert not runs()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda: Path("metrics/evaluate.json").write_text("{}"), lambda: Path("build/model").rmdir()]
+)
+def test_files_of_another_result_are_not_shown_under_this_one(
+    project: Project, capsys: pytest.CaptureFixture[str], damage: Callable[[], object]
+) -> None:
+    damage()
+    assert mirror() is None
+    assert "dvc checkout" in capsys.readouterr().err
     assert not runs()
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from vit_atlas.tracking.keys import canonical_json, training_key
 
 TRAINING_SECTIONS: tuple[str, ...] = ("model", "augment", "finetune")
 REPORT_STAGE = "report"
-"""The stage that mirrors the result: DVC records it only after it ended, so it is no part of the result's key."""
+"""The stage that mirrors the result, and so is no part of it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Result:
     """What the files in the project's folder say; everything that MLflow shows is made from this."""
 
     key: str
-    """Hash of every stage in dvc.lock but the report: the same hashes are the same result."""
+    """Hash of every stage in dvc.lock but the report's: the same hashes are the same result."""
     training: str | None
     """The key under which finetune streamed its curves; None without a manifest."""
     settings: dict[str, Any]
@@ -43,11 +44,14 @@ def read_result() -> Result:
     """Read the result in the current folder.
 
     Raises:
-        AtlasError: there is no dvc.lock with a stage in it, or a file cannot be read.
+        AtlasError: there is no dvc.lock with a stage in it, the files are not those that it records, or one cannot be
+            read.
     """
-    stages = read_lock()
-    if not set(stages) - {REPORT_STAGE}:
+    # The report's record is left over from the result before: DVC writes the new one only when the stage has ended.
+    stages = {name: entry for name, entry in read_lock().items() if name != REPORT_STAGE}
+    if not stages:
         raise AtlasError("dvc.lock is missing or records no stage, so there is no result yet: run `dvc repro` first")
+    _check_outputs(stages)
     settings = recorded_settings(stages)
     training = None
     if paths.MANIFEST.is_file():
@@ -64,9 +68,29 @@ def read_result() -> Result:
 
 
 def result_key(stages: Mapping[str, Any]) -> str:
-    """Hash dvc.lock's stages (commands, dependencies, settings, outputs) without the report's."""
-    kept = {name: entry for name, entry in stages.items() if name != REPORT_STAGE}
-    return hashlib.sha256(canonical_json(kept).encode()).hexdigest()
+    """Hash stages as dvc.lock records them: commands, dependencies, settings, outputs."""
+    return hashlib.sha256(canonical_json(stages).encode()).hexdigest()
+
+
+def _check_outputs(stages: Mapping[str, Any]) -> None:
+    """Make sure that the numbers in the folder belong to this dvc.lock; folders are looked for, files are hashed."""
+    for stage, entry in stages.items():
+        for out in entry.get("outs") or []:
+            path = Path(out["path"])
+            recorded = str(out.get("md5", ""))
+            if not recorded:
+                continue
+            same = path.is_dir() if recorded.endswith(".dir") else path.is_file() and _md5(path) == recorded
+            if not same:
+                raise AtlasError(
+                    f"{path} is not what dvc.lock records of the stage {stage}, so files and record are of different "
+                    "results: run `dvc repro` (or `dvc checkout`) first"
+                )
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def recorded_settings(stages: Mapping[str, Any]) -> dict[str, Any]:
