@@ -1,6 +1,6 @@
 # Everything a newcomer types. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help setup sample weights demo repro pets ui test lint clean
+.PHONY: help setup sample weights demo repro pets ui test lint lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -52,6 +52,11 @@ lint: setup ## ruff and mypy
 
 test: setup lint ## lint, then all tests
 	pytest
+
+lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock
+	$(BIN)/pip install --quiet pip-tools
+	@{ head -n 2 requirements.lock; $(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-header --no-annotate \
+	    --no-emit-options --output-file - pyproject.toml; } > requirements.new && mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
 	rm -rf build report/index.html plots/embeddings plots/attention plots/evaluate/mistakes.png .checkpoints .trunk-cache
