@@ -29,6 +29,7 @@ EMBEDDING_PLOTS = Path("plots/embeddings")
 ATTENTION_PLOTS = Path("plots/attention")
 
 CAPTIONER = Path("build/captioner")
+CAPTIONS = Path("build/captions.csv")
 CAPTION_METRICS = Path("metrics/caption.json")
 CAPTION_PLOTS = Path("plots/captions")
 

@@ -258,6 +258,8 @@ class Settings(Section):
     evaluate: EvaluateSettings = EvaluateSettings()
     embeddings: EmbeddingsSettings = EmbeddingsSettings()
     attention: AttentionSettings = AttentionSettings()
+    captioner: CaptionerSettings = CaptionerSettings()
+    captions: CaptionsSettings = CaptionsSettings()
 
 
 def load_settings(path: str | Path = PARAMS) -> Settings:

@@ -1,0 +1,100 @@
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from vit_atlas.captioning.atlas import make_caption_atlas
+from vit_atlas.captioning.run import train_captioner
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import read_json
+from vit_atlas.settings import CaptionsSettings
+
+
+@pytest.fixture
+def trained(project, small):
+    train_captioner(small.model_copy(update={"epochs": 12}))
+    return project
+
+
+def pictures():
+    return sorted(path.name for path in Path("plots/captions").iterdir())
+
+
+def test_metrics_table_and_strips(trained):
+    Image.new("RGB", (64, 48), (220, 30, 30)).save("data/captioning/images/gallery.jpg")
+    make_caption_atlas(CaptionsSettings(count=2, beams=2))
+    metrics = read_json("metrics/caption.json")
+    assert metrics["photos_with_captions"] == 9
+    assert metrics["photos"] == 10
+    assert 0 < metrics["bleu_1"] <= 1
+    assert metrics["nouns_scored"] > 0
+    assert 0 < metrics["noun_mass"] < 1
+    assert 0 < metrics["noun_mass_uniform"] < 0.3
+    assert {"bleu_4", "cider", "exact_match", "noun_mass_layer_1", "article_noun_correlation"} <= set(metrics)
+    assert metrics["unseen_words"] == 0
+    table = pd.read_csv("build/captions.csv")
+    assert len(table) == 10
+    assert table["reference"].notna().sum() == 9
+    assert pictures() == ["51.png", "55.png", "gallery.png"]
+    with Image.open("plots/captions/51.png") as strip:
+        assert min(strip.size) > 200
+
+
+def test_same_input_same_bytes(trained):
+    settings = CaptionsSettings(count=1)
+    make_caption_atlas(settings)
+    first = [Path("plots/captions/51.png").read_bytes(), Path("metrics/caption.json").read_bytes()]
+    make_caption_atlas(settings)
+    assert [Path("plots/captions/51.png").read_bytes(), Path("metrics/caption.json").read_bytes()] == first
+
+
+def test_photos_without_any_captions_work(trained):
+    for name in ("captions.csv", "objects.jsonl"):
+        Path("data/captioning", name).unlink()
+    make_caption_atlas(CaptionsSettings(photos=("03.png", "51.png"), max_length=2, layer=0, head=1))
+    metrics = read_json("metrics/caption.json")
+    assert metrics["photos_with_captions"] == 0
+    assert metrics["bleu_4"] is None
+    assert metrics["noun_mass"] is None
+    assert metrics["cut_captions"] == 1
+    assert pictures() == ["03.png", "51.png"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"photos": ("nobody.jpg",)}, r"captions\.photos names nobody\.jpg"),
+        ({"layer": 2}, r"captions\.layer is 2, and the captioner's decoder has 2 layers"),
+        ({"head": 4}, r"captions\.head is 4"),
+    ],
+)
+def test_wrong_settings_are_named_and_nothing_is_written(trained, settings, expected):
+    with pytest.raises(AtlasError, match=expected):
+        make_caption_atlas(CaptionsSettings(**settings))
+    assert not Path("plots").exists()
+    assert not Path("metrics").exists()
+
+
+def test_photo_of_one_pixel_is_named(trained):
+    Image.new("RGB", (1, 1)).save("data/captioning/images/dot.png")
+    with pytest.raises(AtlasError, match=r"dot\.png is 1x1 pixels"):
+        make_caption_atlas(CaptionsSettings())
+    assert not Path("metrics").exists()
+
+
+def test_no_test_split_is_one_sentence(trained):
+    table = Path("data/captioning/captions.csv")
+    table.write_text(table.read_text().replace(",test", ",val"))
+    with pytest.raises(AtlasError, match="no photo in the split `test`"):
+        make_caption_atlas(CaptionsSettings())
+
+
+def test_stages_read_their_own_section(project, root, monkeypatch, capsys):
+    Path("params.yaml").write_text("captioner: {kind: catr, checkpoint: none.pth}\n")
+    runpy.run_path(str(root / "stages" / "caption_train.py"), run_name="__main__")
+    assert read_json("build/captioner/captioner.json")["kind"] == "catr"
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(root / "stages" / "caption_attn.py"), run_name="__main__")
+    assert capsys.readouterr().err.startswith("error: none.pth does not exist")

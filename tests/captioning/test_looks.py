@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vit_atlas.captioning.dataset import NounMask
+from vit_atlas.captioning.looks import Tally, View, correlation, entropy, look_metrics, noun_masks, tally_caption
+from vit_atlas.captioning.words import Caption, Word
+from vit_atlas.errors import AtlasError
+
+LEFT = np.array([[1.0, 0.0], [1.0, 0.0]])
+RIGHT = np.array([[0.0, 1.0], [0.0, 1.0]])
+EVEN = np.ones((2, 2))
+
+
+def word(text, values):
+    return Word(text, -0.1, np.asarray(values, np.float32).reshape(1, 1, 2, 2) / np.sum(values))
+
+
+def metrics(words, masks=None, nouns=("dog", "rose")):
+    tally = Tally()
+    tally_caption(tally, Caption(tuple(words), True, 0.0), masks or {}, set(nouns), View())
+    return look_metrics(tally, layers=1)
+
+
+def half(side):
+    mask = np.zeros((40, 40), np.uint8)
+    mask[:, : 20 if side == "left" else None] = 1
+    if side == "right":
+        mask[:, :20] = 0
+    return mask
+
+
+def test_a_noun_that_looks_at_its_thing_is_correct():
+    found = metrics([word("dog", LEFT)], {"dog": half("left")})
+    assert found["nouns_scored"] == 1
+    assert found["noun_mass"] > 0.8
+    assert found["noun_pointing"] == 1
+    assert found["noun_mass_uniform"] == found["noun_pointing_uniform"] == pytest.approx(0.5)
+    assert found["noun_mass_gaussian"] == pytest.approx(0.5, abs=0.01)
+    assert found["noun_mass_layer_0"] == found["noun_mass"]
+
+
+def test_a_noun_that_looks_away_is_not():
+    found = metrics([word("dog", RIGHT)], {"dog": half("left")})
+    assert found["noun_mass"] < 0.2
+    assert found["noun_pointing"] == 0
+
+
+def test_nouns_without_a_mask_and_other_words_are_not_scored():
+    assert metrics([word("rose", LEFT), word("runs", LEFT)], {"dog": half("left")})["nouns_scored"] == 0
+
+
+def test_article_and_noun_against_other_neighbours():
+    found = metrics([word("a", LEFT), word("red", EVEN + LEFT), word("rose", LEFT), word("above", RIGHT)])
+    assert found["article_noun_pairs"] == 1
+    assert found["article_noun_correlation"] == pytest.approx(1)
+    assert found["other_neighbours_correlation"] == pytest.approx(-1), "words inside the phrase do not count"
+
+
+def test_an_article_belongs_to_the_next_noun_only():
+    found = metrics([word("the", LEFT), word("a", LEFT), word("dog", LEFT)])
+    assert found["article_noun_pairs"] == 1
+
+
+def test_relation_words_spread_over_both_things():
+    masks = {"dog": half("left"), "rose": half("right")}
+    found = metrics([word("dog", LEFT), word("above", EVEN), word("rose", RIGHT)], masks)
+    assert found["relation_words"] == 1
+    assert found["relation_entropy"] == pytest.approx(1)
+    assert found["noun_entropy"] == pytest.approx(0.5)
+    assert found["relation_both_mass"] == pytest.approx(1)
+    assert found["relation_lesser_mass"] == pytest.approx(0.5, abs=0.02)
+    assert found["noun_lesser_mass"] < 0.2
+
+
+def test_nothing_to_measure_is_none_not_nan():
+    found = metrics([])
+    assert found["noun_mass"] is None
+    assert found["article_noun_correlation"] is None
+    assert found["nouns_scored"] == 0
+
+
+def test_entropy_and_correlation():
+    assert entropy(np.array([[1.0, 0.0]])) == 0
+    assert entropy(np.full((2, 2), 0.25)) == pytest.approx(1)
+    assert entropy(np.array([[1.0]])) == 0
+    assert correlation(LEFT, EVEN) is None
+    assert correlation(LEFT, RIGHT) == pytest.approx(-1)
+    assert not math.isnan(entropy(np.zeros((2, 2))))
+
+
+def test_masks_of_one_noun_are_one_and_a_wrong_size_is_named(tmp_path):
+    for name, box in [("one", (0, 0, 3, 10)), ("two", (6, 0, 8, 10))]:
+        mask = Image.new("L", (8, 10))
+        mask.paste(255, box)
+        mask.save(tmp_path / f"{name}.png")
+    things = [NounMask("dog", tmp_path / "one.png"), NounMask("dog", tmp_path / "two.png")]
+    masks = noun_masks(things, (10, 8), tmp_path / "photo.jpg")
+    assert masks["dog"].sum() == 50
+    with pytest.raises(AtlasError, match=r"one\.png is 8x10 pixels and its photo .*photo\.jpg 9x10"):
+        noun_masks(things, (10, 9), tmp_path / "photo.jpg")
