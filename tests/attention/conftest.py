@@ -1,9 +1,14 @@
 """Tiny random models of every kind that the recorder serves."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from transformers import (
     DeiTConfig,
     DeiTForImageClassification,
@@ -14,7 +19,10 @@ from transformers import (
     PreTrainedModel,
     ViTConfig,
     ViTForImageClassification,
+    ViTImageProcessor,
 )
+
+from vit_atlas.models.loading import Classifier
 
 SMALL = {
     "hidden_size": 16,
@@ -65,3 +73,67 @@ def eager_attentions(model: PreTrainedModel, pixels: torch.Tensor) -> tuple[torc
         attentions = model(pixels, output_attentions=True).attentions
     model.set_attn_implementation(before)
     return attentions
+
+
+@dataclass(frozen=True)
+class Project:
+    """Photos with masks, their manifest, and a tiny classifier, in the current folder."""
+
+    manifest: pd.DataFrame
+    classifier: Classifier
+    predictions: pd.DataFrame
+
+
+def add_photo(rows: list[dict[str, object]], index: int, split: str, mask: str = "disc") -> None:
+    """Write one photo of 30 x 24 pixels and its mask, and add its row of the manifest."""
+    generator = np.random.default_rng(index)
+    Path("photos").mkdir(exist_ok=True)
+    name = f"photos/{index}.png"
+    Image.fromarray(generator.integers(0, 255, (24, 30, 3), dtype=np.uint8)).save(name)
+    values = np.zeros((24, 30), np.uint8)
+    values[4:16, 5:15] = 255
+    if mask in ("empty", "full"):
+        values[:] = 0 if mask == "empty" else 255
+    if mask != "none":
+        Image.fromarray(values).save(f"photos/{index}-mask.png")
+    label = index % 2
+    rows.append(
+        {
+            "image_id": f"{index}.png",
+            "path": name,
+            "split": split,
+            "label": label,
+            "class_name": "cat" if label else "dog",
+            "width": 30,
+            "height": 24,
+            "mask": "" if mask == "none" else f"photos/{index}-mask.png",
+            "mask_kind": "" if mask == "none" else "binary",
+        }
+    )
+
+
+def make_project(masks: bool = True) -> Project:
+    """Six test photos, one more with an empty and one with a full mask, and four for validation."""
+    rows: list[dict[str, object]] = []
+    kinds = [*["disc"] * 6, "empty", "full"] if masks else ["none"] * 8
+    for index, kind in enumerate(kinds):
+        add_photo(rows, index, "test", kind)
+    for index in range(8, 12):
+        add_photo(rows, index, "val", "disc" if masks else "none")
+    manifest = pd.DataFrame(rows)
+    torch.manual_seed(0)
+    model = Dinov2ForImageClassification(
+        Dinov2Config(**{**SMALL, "num_labels": 2}, mlp_ratio=2, image_size=16, id2label={0: "dog", 1: "cat"})
+    ).eval()
+    processor = ViTImageProcessor(size={"height": 16, "width": 20}, resample=2)
+    tests = manifest[manifest["split"] == "test"]
+    predictions = tests[["image_id", "class_name"]].assign(
+        confidence="0.5", correct=["True" if index % 3 else "False" for index in range(len(tests))]
+    )
+    return Project(manifest, Classifier(model, processor), predictions)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return make_project()

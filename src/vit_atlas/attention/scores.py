@@ -66,9 +66,9 @@ def score_photo(maps: Array, mask: Array) -> PhotoScores:
     inside = (mask.ravel() == 1)[labelled]
     values = large.reshape(len(maps), -1)[:, labelled]
     peak = values == values.max(axis=1, keepdims=True)
-    total = values.sum(axis=1)
+    total = values.sum(axis=1, dtype=np.float64)
     evenly = np.full(len(maps), inside.mean())
-    mass = np.divide(values[:, inside].sum(axis=1), total, out=evenly, where=total > 0)
+    mass = np.divide(values[:, inside].sum(axis=1, dtype=np.float64), total, out=evenly, where=total > 0)
     object_counts, other_counts = _histograms(_levels(values), inside)
     return PhotoScores(
         mass=mass,

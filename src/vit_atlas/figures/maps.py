@@ -269,7 +269,8 @@ def draw_difference(photo: Image.Image, name: str, changes: Sequence[Change]) ->
     columns = len(changes)
     figure = new_figure(1.9 * columns + 1.4, 3 * 1.9 * ratio + 1.6)
     axes = figure.subplots(3, columns, squeeze=False)
-    limit = max(float(np.abs(change.change).max()) for change in changes) or 1.0
+    # One method's single spike must not turn all others black.
+    limit = float(np.quantile(np.abs([change.change for change in changes]), 0.998)) or 1.0
     for column, change in enumerate(changes):
         axes[0, column].imshow(overlay(picture, change.old))
         axes[1, column].imshow(overlay(picture, change.new))
@@ -283,6 +284,6 @@ def draw_difference(photo: Image.Image, name: str, changes: Sequence[Change]) ->
     for row, label in enumerate(("old", "new", "new minus old")):
         axes[row, 0].set_ylabel(label, fontsize=11)
     add_heat_bar(figure, list(axes[:2].ravel()))
-    figure.colorbar(shown, ax=list(axes[2]), label="difference (even map = 1)", fraction=0.02, pad=0.01)
+    figure.colorbar(shown, ax=list(axes[2]), label="even map = 1", fraction=0.02, pad=0.01, extend="both")
     figure.suptitle(f"{name}: maps in two results; `moved`: share of the map in another place", fontsize=12)
     return figure

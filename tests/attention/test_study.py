@@ -1,0 +1,160 @@
+"""The study on a tiny project: who chooses, who is scored, and what the numbers are."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vit_atlas.attention import study as module
+from vit_atlas.attention.artefacts import Diagnosis
+from vit_atlas.attention.collect import collect, with_masks
+from vit_atlas.attention.maps import LABELS, MapOptions
+from vit_atlas.attention.scores import SCORES, best_threshold, score_photo
+from vit_atlas.attention.study import run_study
+from vit_atlas.attention.summary import artefact_metrics, class_table, study_metrics
+from vit_atlas.settings import AttentionSettings
+
+from .conftest import Project, make_project
+
+SETTINGS = AttentionSettings(
+    scored_photos=20, faithfulness_photos=2, faithfulness_steps=2, bootstrap_samples=200, seed=3
+)
+
+
+def test_masks_that_are_empty_or_full_are_left_out_and_counted(project: Project) -> None:
+    tested = with_masks(project.manifest, "test", 20, project.classifier, 0)
+    assert tested.photos["image_id"].tolist() == [f"{index}.png" for index in range(6)]
+    assert tested.excluded == 2
+    assert all(mask.shape == (16, 20) for mask in tested.masks)
+
+
+def test_photos_less_than_a_patch_are_left_out(project: Project) -> None:
+    project.manifest.loc[0, "width"] = 3
+    assert "0.png" not in with_masks(project.manifest, "test", 20, project.classifier, 0).photos["image_id"].tolist()
+
+
+def test_the_sample_is_drawn_by_seed_and_ignores_order(project: Project) -> None:
+    def drawn(frame: pd.DataFrame, seed: int) -> list[str]:
+        return with_masks(frame, "test", 4, project.classifier, seed).photos["image_id"].tolist()
+
+    assert drawn(project.manifest, 1) == drawn(project.manifest.iloc[::-1], 1)
+    assert len({tuple(drawn(project.manifest, seed)) for seed in range(6)}) > 1
+
+
+def test_maps_do_not_depend_on_the_batch(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = project.manifest[:5]
+    whole = collect(project.classifier, photos, list(LABELS), MapOptions(head=0), "maps")
+    monkeypatch.setattr("vit_atlas.attention.collect.BATCH", 2)
+    parts = collect(project.classifier, photos, list(LABELS), MapOptions(head=0), "maps")
+    for name in LABELS:
+        np.testing.assert_allclose(parts.maps[name], whole.maps[name], atol=2e-5, rtol=1e-3)
+    assert whole.norms.shape == (5, 3, 4, 5)
+    assert whole.heads.shape == (5, 2, 4, 5)
+
+
+def test_thresholds_and_head_come_from_validation_photos_alone(project: Project) -> None:
+    study = run_study(project.classifier, project.manifest, SETTINGS)
+    known = with_masks(project.manifest, "val", 10, project.classifier, SETTINGS.seed)
+    found = collect(project.classifier, known.photos, ["head_mean"], MapOptions(), "maps")
+    ious = [score_photo(found.maps["head_mean"][i : i + 1], mask).iou[0] for i, mask in enumerate(known.masks)]
+    assert study.choice.photos == 4
+    assert study.choice.thresholds["head_mean"] == best_threshold(np.stack(ious))
+    best = [
+        max(
+            np.mean(
+                [score_photo(found.heads[i : i + 1, head], mask).iou[0] for i, mask in enumerate(known.masks)], axis=0
+            )
+        )
+        for head in range(2)
+    ]
+    assert study.choice.head == int(np.argmax(best))
+
+
+def test_training_photos_choose_where_validation_has_no_masks(project: Project) -> None:
+    project.manifest.loc[project.manifest["split"] == "val", "split"] = "train"
+    assert run_study(project.classifier, project.manifest, SETTINGS).choice.photos == 4
+
+
+def test_scores_are_those_of_each_photo_and_method(project: Project) -> None:
+    study = run_study(project.classifier, project.manifest, SETTINGS)
+    assert set(study.scores["method"]) == set(LABELS)
+    assert len(study.scores) == 6 * len(LABELS)
+    assert study.found is not None
+    row = study.scores[(study.scores["image_id"] == "2.png") & (study.scores["method"] == "legrad")].iloc[0]
+    expected = score_photo(study.found.maps["legrad"][2:3], study.tested.masks[2])
+    assert row["miou"] == expected.iou[0, study.choice.thresholds["legrad"]]
+    assert row["mass"] == pytest.approx(expected.mass[0], rel=1e-5)
+    assert row["correct"] == (study.found.predictions[2] == 0)
+    assert set(study.faithfulness["method"]) == set(LABELS) - {"uniform"}
+    assert study.faithfulness["image_id"].nunique() == 2
+
+
+def test_metrics_are_flat_and_complete(project: Project) -> None:
+    study = run_study(project.classifier, project.manifest, SETTINGS)
+    metrics = study_metrics(study, SETTINGS)
+    assert metrics["photos_scored"] == 6
+    assert metrics["masks_excluded"] == 2
+    for name in LABELS:
+        rows = study.scores[study.scores["method"] == name]
+        for score in SCORES:
+            assert metrics[f"{name}.{score}"] == pytest.approx(rows[score].mean())
+            assert metrics[f"{name}.{score}_low"] <= metrics[f"{name}.{score}"] <= metrics[f"{name}.{score}_high"]
+    right = study.scores[(study.scores["method"] == "rollout") & study.scores["correct"].astype(bool)]
+    wanted = right["miou"].mean() if len(right) else None
+    assert metrics["rollout.miou_right"] == (pytest.approx(wanted) if wanted is not None else None)
+    table = study.scores.pivot_table(index="image_id", columns="method", values="miou")
+    gain = (table[metrics["winner"]] - table["gaussian"]).mean()
+    assert metrics["winner_minus_gaussian.miou"] == pytest.approx(gain)
+    assert all(value is None or isinstance(value, int | float | str) for value in metrics.values())
+
+
+def test_the_same_seed_gives_the_same_metrics(project: Project) -> None:
+    one = study_metrics(run_study(project.classifier, project.manifest, SETTINGS), SETTINGS)
+    assert one == study_metrics(run_study(project.classifier, project.manifest, SETTINGS), SETTINGS)
+
+
+def test_keys_stay_the_same_without_masks(project: Project, tmp_path: Path) -> None:
+    full = study_metrics(run_study(project.classifier, project.manifest, SETTINGS), SETTINGS)
+    bare = make_project(masks=False)
+    empty = study_metrics(run_study(bare.classifier, bare.manifest, SETTINGS), SETTINGS)
+    assert list(empty) == list(full)
+    assert empty["photos_scored"] == 0
+    assert empty["head_mean.miou"] is None
+    assert empty["winner"] is None
+
+
+def test_scoring_and_faithfulness_can_be_turned_off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    none = AttentionSettings(scored_photos=0)
+    assert run_study(project.classifier, project.manifest, none).found is None
+    monkeypatch.setattr(module, "deletion_insertion", None)
+    quick = AttentionSettings(scored_photos=4, faithfulness_photos=0, methods=("head_mean", "gaussian"))
+    study = run_study(project.classifier, project.manifest, quick)
+    assert len(study.faithfulness) == 0
+    assert study_metrics(study, quick)["head_mean.faithfulness"] is None
+
+
+def test_table_by_class() -> None:
+    scores = pd.DataFrame(
+        {
+            "image_id": ["a", "a", "b", "b", "c", "c"],
+            "class_name": ["cat", "cat", "dog", "dog", "cat", "cat"],
+            "method": ["x", "y"] * 3,
+            "miou": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6],
+        }
+    )
+    table = class_table(scores)
+    assert table.loc["cat"].tolist() == pytest.approx([2, 0.3, 0.4])
+    assert table.loc["dog"].tolist() == pytest.approx([1, 0.3, 0.4])
+
+
+def test_artefacts_are_weighted_by_outliers() -> None:
+    some = Diagnosis(np.array([[True, True, True, False]]), 0.75, 1.0, 0.5, 0.9)
+    few = Diagnosis(np.array([[True, False, False, False]]), 0.25, 0.0, 1.0, 0.1)
+    none = Diagnosis(np.zeros((1, 4), bool), 0.0, None, None, 0.0)
+    metrics = artefact_metrics([some, few, none], 12, 100.0)
+    assert metrics["artefacts.photos"] == 2
+    assert metrics["artefacts.share"] == pytest.approx(1 / 3)
+    assert metrics["artefacts.outside"] == pytest.approx(0.75)
+    assert metrics["artefacts.left"] == pytest.approx(0.625)
+    assert list(artefact_metrics([], 12, None)) == list(metrics)
