@@ -105,5 +105,5 @@ def test_list_instead_of_sections(tmp_path: Path) -> None:
 
 
 def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
-    with pytest.raises(AtlasError, match="the folder, the one with dvc.yaml|one with dvc.yaml"):
+    with pytest.raises(AtlasError, match=r"run from the project's folder, the one with dvc\.yaml"):
         load_settings(tmp_path / "params.yaml")

@@ -82,9 +82,10 @@ def require_free_space(folder: str | Path, needed_bytes: int, purpose: str, reme
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if free < needed_bytes * 1.1:
+    needed = needed_bytes * 1.1
+    if free < needed:
         raise AtlasError(
-            f"{purpose} needs {needed_bytes * 1.1 / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: {remedy}"
+            f"{purpose} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: {remedy}"
         )
 
 

@@ -1,5 +1,6 @@
 """Where stages read and write, relative to the project's root (the folder with dvc.yaml)."""
 
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -40,3 +41,8 @@ CHECKPOINTS = Path(".checkpoints")
 
 TRUNK_CACHE = Path(".trunk-cache")
 """Activations of the frozen trunk: scratch space of one finetune run."""
+
+
+def cache_folder() -> Path:
+    """Folder for downloads that projects share: ``$VIT_ATLAS_CACHE``, or ``~/.cache/vit-atlas``."""
+    return Path(os.environ.get("VIT_ATLAS_CACHE") or Path.home() / ".cache" / "vit-atlas")

@@ -266,8 +266,8 @@ def load_settings(path: str | Path = PARAMS) -> Settings:
     """Read and check the whole settings file.
 
     Raises:
-        AtlasError: the file is missing, is not YAML, or has an unknown key or a value of the wrong kind; the message names
-            the file and the key, and suggests the nearest known key.
+        AtlasError: the file is missing, is not YAML, or has an unknown key or a value of the wrong kind; the message
+            names the file and the key, and suggests the nearest known key.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

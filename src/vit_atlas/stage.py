@@ -7,7 +7,7 @@ from vit_atlas.errors import AtlasError
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's ``main``; an :class:`AtlasError` becomes one line on stderr and exit code 1, without a traceback."""
+    """Run a stage's ``main``; an :class:`AtlasError` becomes one line on stderr and exit code 1, no traceback."""
     try:
         main()
     except AtlasError as error:

@@ -117,13 +117,6 @@ def test_no_registry_or_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "\n" not in str(caught.value)
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VIT_ATLAS_CACHE", "/somewhere")
-    assert embedded.cache_folder() == Path("/somewhere")
-    monkeypatch.delenv("VIT_ATLAS_CACHE")
-    assert embedded.cache_folder() == Path.home() / ".cache" / "vit-atlas"
-
-
 def test_progress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIT_ATLAS_CACHE", str(tmp_path))
     monkeypatch.setattr(embedded, "download_onnx", lambda target: target)

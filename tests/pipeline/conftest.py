@@ -1,4 +1,4 @@
-"""A project in an empty folder: this repository's pipeline, tiny photos, a tiny random Vision Transformer, git and DVC."""
+"""A project in an empty folder: this repository's pipeline, tiny photos, a tiny random ViT, git and DVC."""
 
 import json
 import os
@@ -33,7 +33,8 @@ class Project:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; a failure shows what it printed."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "GIT_", "DVC_"))}
+        own = ("MLFLOW_", "GIT_", "DVC_")
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         environment |= {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -45,7 +46,8 @@ class Project:
         }
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-6000:]}")
+            printed = f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{printed}")
         return done
 
     def repro(self) -> list[str]:
@@ -130,7 +132,7 @@ def make_project(root: Path, folder: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, list[str]]:
-    """A project after its first `dvc repro`, committed, and the stages that ran. Tests change copies of it, never it."""
+    """A project after its first `dvc repro`, committed, and the stages that ran. Tests change copies of it."""
     project = make_project(root, tmp_path_factory.mktemp("pipeline") / "finished")
     stages = project.repro()
     project.commit("first result")

