@@ -58,7 +58,8 @@ def read_numbers() -> dict[str, float]:
     for path in sorted(METRICS.glob("*.json")):
         numbers.update(_numbers(read_json(path), path.stem))
     if "evaluate/accuracy" in numbers:
-        numbers["accuracy"] = numbers["evaluate/accuracy"]
+        # First, for MLflow offers the first for comparing.
+        numbers = {"accuracy": numbers["evaluate/accuracy"], **numbers}
     return numbers
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +187,20 @@ def test_artifacts_lie_in_this_folder(project: Project) -> None:
     show()
     assert list((project.folder / "mlartifacts").rglob("report/index.html"))
     assert not (project.folder / "mlruns").exists()
+
+
+def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = show()
+    new = tmp_path_factory.mktemp("moved") / "project"
+    shutil.copytree(project.folder, new)
+    monkeypatch.chdir(new)
+    shutil.rmtree(project.folder / "mlartifacts")
+    moved = show()
+    assert moved.run_id != old.run_id
+    assert list((new / "mlartifacts").rglob(f"{moved.run_id}/artifacts/report/index.html"))
+    assert not (project.folder / "mlartifacts").exists()
 
 
 def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,6 @@ def connect() -> Connection:
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri()
-    mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
     return Connection(client, uri, _experiment(client, uri))
 
@@ -62,13 +61,17 @@ def tracking_uri() -> str:
 
 def _experiment(client: Any, uri: str) -> str:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    # A server knows where its artifacts go; those of a database file go beside it.
+    database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+    home = (database.resolve().parent / ARTIFACTS).as_uri() if database else None
     experiment = client.get_experiment_by_name(name)
+    if experiment is not None and home and experiment.artifact_location != home:
+        # The folder was moved or copied, and MLflow cannot change where an experiment keeps its artifacts.
+        client.rename_experiment(experiment.experiment_id, f"{name} (elsewhere, {experiment.experiment_id})")
+        experiment = None
     if experiment is None:
-        # A server knows where its artifacts go; for a database file of our own they go beside it.
-        local = uri.startswith("sqlite:")
-        return str(
-            client.create_experiment(name, artifact_location=Path(ARTIFACTS).resolve().as_uri() if local else None)
-        )
+        # The kind makes the pages in MLflow open on training rather than on language models.
+        return str(client.create_experiment(name, home, tags={"mlflow.experimentKind": "custom_model_development"}))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)

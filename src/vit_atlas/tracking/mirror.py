@@ -86,7 +86,8 @@ def _fill(connection: Connection, run_id: str, result: Result) -> None:
     _add_numbers(connection, run, result)
     _add_data(connection, run, result)
     _add_artifacts(connection, run_id)
-    _add_model(connection, run)
+    with _as_active(connection):
+        _add_model(connection, run)
     if run.info.status != "FINISHED":
         connection.client.set_terminated(run_id, "FINISHED")
 
@@ -207,6 +208,20 @@ def _requirements() -> list[str]:
     names = ("mlflow", "pandas", "pillow", "torch", "torchvision", "transformers")
     # A local build's suffix, as in 2.9.0+cpu, is no version that a registry has.
     return [f"{name}=={version(name).split('+')[0]}" for name in names]
+
+
+@contextlib.contextmanager
+def _as_active(connection: Connection) -> Iterator[None]:
+    """Make the connection the one of MLflow's global functions, and leave the process as it was."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(connection.uri)
+    try:
+        yield
+    finally:
+        # MLflow writes the address into the environment too, where it would be taken for the user's choice.
+        mlflow.set_tracking_uri(before)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Curves in MLflow while a training runs."""
 
+import getpass
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,10 +115,18 @@ def start_run(connection: Connection, training_key: str, params: Mapping[str, An
         PLACE_TAG: place(),
         "mlflow.source.name": "vit-atlas",
         "mlflow.source.type": "LOCAL",
+        "mlflow.user": _user(),
     }
     run = connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
     log_params(connection, run.info.run_id, flat)
     return str(run.info.run_id)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 def log_params(connection: Connection, run_id: str, flat: Mapping[str, str]) -> None:
