@@ -156,11 +156,11 @@ class AttentionSettings(Section):
     """Layer whose class-token attention is drawn; negative counts from the last."""
     methods: Annotated[tuple[MapMethod, ...], Field(min_length=1)] = get_args(MapMethod)
     """Map methods to draw and score; see vit_atlas.attention.maps."""
-    scored_photos: int = Field(48, ge=0)
+    scored_photos: int = Field(32, ge=0)
     """At most this many test photos with a mask are scored, drawn by lot, and half as many others choose thresholds."""
-    faithfulness_photos: int = Field(4, ge=0)
+    faithfulness_photos: int = Field(3, ge=0)
     """How many of those also go through deletion and insertion: by far the slowest score."""
-    faithfulness_steps: int = Field(5, ge=1)
+    faithfulness_steps: int = Field(3, ge=1)
     """Points of a deletion or insertion curve, besides its ends."""
     bootstrap_samples: int = Field(2000, ge=100)
     """Resamples behind every 95 % interval."""
