@@ -7,7 +7,9 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    sections = read_settings("data", "model", "augment", "finetune", "evaluate", "embeddings", "attention")
+    sections = read_settings(
+        "data", "model", "augment", "finetune", "evaluate", "embeddings", "attention", "captioner", "captions"
+    )
 
     from vit_atlas.report import render_report
     from vit_atlas.tracking import mirror

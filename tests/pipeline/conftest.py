@@ -21,7 +21,24 @@ TINY_SETTINGS: dict[str, dict[str, Any]] = {
     "model": {"name": "tiny-vit", "image_size": 32},
     "finetune": {"epochs": 2, "batch_size": 8, "trainable_blocks": 1, "cached_views": 1, "learning_rate": 0.003},
     "evaluate": {"bootstrap_samples": 100, "mistakes": 4},
-    "attention": {"count": 2},
+    "attention": {
+        "count": 2,
+        "scored_photos": 3,
+        "faithfulness_photos": 1,
+        "faithfulness_steps": 1,
+        "bootstrap_samples": 100,
+    },
+    "captioner": {
+        "layers": [-1],
+        "width": 16,
+        "heads": 2,
+        "encoder_layers": 0,
+        "decoder_layers": 1,
+        "minimum_count": 1,
+        "epochs": 1,
+        "batch_size": 8,
+    },
+    "captions": {"beams": 1, "max_length": 5, "count": 2},
 }
 
 
@@ -75,17 +92,45 @@ class Project:
         return json.loads((self.folder / path).read_text())
 
 
-def write_photos(folder: Path, photos: int, seed: int = 0) -> None:
-    """Photos of three classes that a colour tells apart: a disc on noise, 40x32 pixels, in `<class>/` folders."""
-    noise = np.random.default_rng(seed)
+def disc(noise: np.random.Generator, colour: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """A coloured disc on noise, 40x32 pixels, and the disc's mask."""
     rows, columns = np.mgrid[:32, :40]
+    pixels = noise.integers(60, 196, (32, 40, 3), dtype=np.uint8)
+    centre = noise.integers(8, 24, 2)
+    mask = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 49
+    pixels[mask] = colour
+    return pixels, mask
+
+
+def write_photos(folder: Path, photos: int, seed: int = 0) -> None:
+    """Photos of three classes that a colour tells apart, in `<class>/` folders, with masks in `masks/`."""
+    noise = np.random.default_rng(seed)
+    (folder / "masks").mkdir(parents=True)
     for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
+        (folder / name).mkdir()
         for number in range(photos):
-            pixels = noise.integers(60, 196, (32, 40, 3), dtype=np.uint8)
-            centre = noise.integers(8, 24, 2)
-            pixels[(rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 49] = colour
+            pixels, mask = disc(noise, colour)
             Image.fromarray(pixels).save(folder / name / f"{name}_{number}.png")
+            Image.fromarray(mask).save(folder / "masks" / f"{name}_{number}.png")
+
+
+def write_captions(folder: Path) -> None:
+    """Photos with one caption and one masked noun each, in the layout of data/captioning."""
+    noise = np.random.default_rng(7)
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    captions, objects = ["image,caption,split"], []
+    for split, photos in (("train", 12), ("val", 3), ("test", 3)):
+        for number in range(photos):
+            colour = list(COLOURS)[number % 3]
+            name = f"{split}_{number}.png"
+            pixels, mask = disc(noise, COLOURS[colour])
+            Image.fromarray(pixels).save(folder / "images" / name)
+            Image.fromarray(mask).save(folder / "masks" / name)
+            captions.append(f"{name},a {colour} disc,{split}")
+            objects.append(json.dumps({"image": name, "noun": "disc", "mask": f"masks/{name}"}))
+    (folder / "captions.csv").write_text("\n".join(captions) + "\n")
+    (folder / "objects.jsonl").write_text("\n".join(objects) + "\n")
 
 
 def write_tiny_vit(folder: Path) -> None:
@@ -119,6 +164,7 @@ def make_project(root: Path, folder: Path) -> Project:
     for section, values in TINY_SETTINGS.items():
         project.set(section, **values)
     write_photos(folder / "data" / "classification", photos=12)
+    write_captions(folder / "data" / "captioning")
     write_tiny_vit(folder / "tiny-vit")
     (folder / ".gitignore").open("a").write("/tiny-vit/\n")
     project.run("git", "init", "--quiet", "--initial-branch", "main")

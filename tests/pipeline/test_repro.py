@@ -9,7 +9,7 @@ import yaml
 
 from tests.pipeline.conftest import Project, make_project, write_photos
 
-STAGES = ["prepare", "finetune", "evaluate", "embed-viz", "attn-viz", "report"]
+STAGES = ["prepare", "finetune", "evaluate", "embed-viz", "attn-viz", "caption-train", "caption-attn", "report"]
 SECTIONS = {
     "data": {"seed": 5},
     "model": {"revision": "other"},
@@ -18,6 +18,8 @@ SECTIONS = {
     "evaluate": {"calibration_bins": 5},
     "embeddings": {"tiles": 3},
     "attention": {"count": 1},
+    "captioner": {"weight_decay": 0.1},
+    "captions": {"count": 1},
 }
 
 
