@@ -50,13 +50,18 @@ def explained(settings: ModelSettings) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the tables that transformers prints about a head it initialises anew, as is meant here."""
+def quiet(downloads: bool = False) -> Iterator[None]:
+    """Silence the tables that transformers prints about a head it initialises anew, as is meant here.
+
+    Args:
+        downloads: keep progress bars, as something may have to be downloaded.
+    """
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    if not downloads:
+        logging.disable_progress_bar()
     try:
         yield
     finally:

@@ -168,7 +168,7 @@ def _load_model(settings: ModelSettings, source: str, config: Any, classes: Sequ
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: label for label, name in enumerate(classes)}
     config.problem_type = "single_label_classification"
-    with quiet():
+    with quiet(downloads=not Path(source).is_dir()):
         model, info = AutoModelForImageClassification.from_pretrained(
             source,
             config=config,

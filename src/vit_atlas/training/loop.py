@@ -25,7 +25,7 @@ LOGS_PER_EPOCH = 10
 def training_arguments(settings: FinetuneSettings, photos: int, checkpoints: Checkpoints) -> TrainingArguments:
     """The Trainer's arguments for ``photos`` training photos."""
     cuda = torch.cuda.is_available()
-    steps = -(-photos // settings.batch_size)
+    steps = -(-photos // (settings.batch_size * max(1, torch.cuda.device_count())))
     half = settings.precision == "bfloat16" or (
         settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
     )

@@ -56,7 +56,7 @@ def train_classifier(
 ) -> pd.DataFrame:
     """Train in place, all of the model or its last blocks on cached activations; returns the history."""
     args = training_arguments(settings, len(train), checkpoints)
-    model = classifier.model
+    model = classifier.model.to(args.device)
     if settings.trainable_blocks == "all":
         groups = parameter_groups(model, settings)
         history = fit(model, train, val, groups, settings, args, checkpoints, stream)
@@ -64,7 +64,6 @@ def train_classifier(
         parts = split(model, settings.trainable_blocks)
         freeze(model, settings.trainable_blocks)
         groups = parameter_groups(model, settings)
-        model.to(args.device)
         # Cached activations need no loading: worker processes would only copy them.
         tail_args = training_arguments(settings.model_copy(update={"workers": 0}), len(train), checkpoints)
         with cached(
