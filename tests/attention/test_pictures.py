@@ -1,12 +1,14 @@
 """Pictures of chosen photos: which files there are, what they say, and what is saved beside them."""
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from dvc.repo import Repo
 
 from vit_atlas.attention.artefacts import Diagnosis
-from vit_atlas.attention.compare import SavedMaps, difference, draw_differences, load_maps, save_maps
+from vit_atlas.attention.compare import SavedMaps, difference, draw_differences, load_maps, maps_of, save_maps
 from vit_atlas.attention.photos import choose_photos
 from vit_atlas.attention.pictures import (
     describe,
@@ -121,3 +123,29 @@ def test_difference_pictures_of_common_photos(project: Project, tmp_path: Path) 
     with pytest.raises(AtlasError, match="grids of 4x5 and 2x5 patches"):
         draw_differences(old, SavedMaps(["1.png"], ["x"], ["head_mean"], values[:1, :1, :2]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_maps_of_a_commit_come_from_dvc(project: Project, tmp_path: Path) -> None:
+    def commit(values: np.ndarray) -> None:
+        maps = {"image_ids": np.array(["1.png"]), "paths": np.array(["photos/1.png"]), "methods": np.array(["legrad"])}
+        save_maps("build/attention/maps.npz", {**maps, "maps": values})
+        with Repo() as repo:
+            repo.add("build/attention")
+        _run("git", "add", "build/attention.dvc")
+        _run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "maps")
+
+    Path("build").mkdir()
+    _run("git", "init", "-q")
+    Repo.init().close()
+    left, right = np.zeros((1, 1, 4, 5)), np.zeros((1, 1, 4, 5))
+    left[..., :2], right[..., 3:] = 1, 1
+    commit(left)
+    commit(right)
+    assert draw_differences(maps_of("HEAD~1"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 1.0}
+    assert draw_differences(maps_of("HEAD"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 0.0}
+    with pytest.raises(AtlasError, match="the maps of nowhere cannot be had"):
+        maps_of("nowhere")

@@ -1,5 +1,6 @@
 """Maps of the same photos in two results, and where they differ."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,11 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.figures.maps import Change, draw_difference
 from vit_atlas.figures.style import save
 from vit_atlas.files import atomic_file, atomic_folder
+from vit_atlas.paths import ATTENTION_DATA
 
 Array = np.ndarray
+
+SAVED = ATTENTION_DATA / "maps.npz"
 
 KEYS = ("image_ids", "paths", "methods", "maps")
 
@@ -53,6 +57,33 @@ def load_maps(path: str | Path) -> SavedMaps:
     except (OSError, ValueError, KeyError) as error:
         raise AtlasError(f"{path} does not hold saved maps ({error}): run `dvc repro attn-viz` again") from None
     return SavedMaps([str(name) for name in image_ids], [str(name) for name in paths], [str(m) for m in methods], maps)
+
+
+def maps_of(source: str) -> SavedMaps:
+    """Maps from a file, or from a commit of this project as DVC keeps them.
+
+    Args:
+        source: path of a maps.npz, or a commit, branch or tag.
+
+    Raises:
+        AtlasError: there is neither such a file nor such a commit, or DVC's cache lacks that commit's maps.
+    """
+    if source.endswith(".npz") or Path(source).is_file():
+        return load_maps(source)
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "maps.npz"
+        try:
+            DVCFileSystem(".", rev=source).get_file(SAVED.as_posix(), str(copy))
+        except (DvcException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise AtlasError(
+                f"the maps of {source} cannot be had ({reason}): give a commit at which `dvc repro attn-viz` ran on "
+                "this machine, or `dvc fetch` that commit's outputs first"
+            ) from None
+        return load_maps(copy)
 
 
 def difference(old: Array, new: Array) -> tuple[Array, float]:
