@@ -45,14 +45,27 @@ def _draw_mistake(axes: Axes, mistake: dict) -> None:
     photo.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE))
     axes.imshow(photo)
     hide_axes(axes)
-    # A panorama leaves its panel nearly empty; the panel keeps its size, so that all titles stand in line.
+    # A panorama leaves its panel nearly empty; photos hang from the top, so that all titles stand in line.
     axes.set_anchor("N")
-    axes.set_box_aspect(None)
-    truth = _wrapped(f"is {mistake['class_name']}")
     guess = _wrapped(f"taken for {mistake['predicted_name']}")
-    axes.text(0.5, 1.03, guess, transform=axes.transAxes, ha="center", va="bottom", color=BAD, fontsize=11)
-    axes.set_title(f"{truth}\n" + "\n" * guess.count("\n"), color=GOOD, fontsize=11, pad=6)
-    axes.set_xlabel(f"confidence {mistake['confidence']:.0%}", color=MUTED, fontsize=10)
+    above = 4 + 15 * (1 + guess.count("\n"))
+    _write_above(axes, guess, 4, BAD)
+    _write_above(axes, _wrapped(f"is {mistake['class_name']}"), above, GOOD)
+    axes.set_xlabel(f"confidence {mistake['confidence']:.1%}", color=MUTED, fontsize=10)
+
+
+def _write_above(axes: Axes, text: str, points: float, colour: str) -> None:
+    axes.annotate(
+        text,
+        (0.5, 1),
+        xytext=(0, points),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        color=colour,
+        fontsize=11,
+    )
 
 
 def draw_confusion(confusion: pd.DataFrame, classes: Sequence[str]) -> Figure:

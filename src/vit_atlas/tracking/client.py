@@ -70,7 +70,7 @@ def _experiment(client: Any, uri: str) -> str:
         client.rename_experiment(experiment.experiment_id, f"{name} (elsewhere, {experiment.experiment_id})")
         experiment = None
     if experiment is None:
-        # The kind makes the pages in MLflow open on training rather than on language models.
+        # The kind tells MLflow's pages that this is training and not work on language models.
         return str(client.create_experiment(name, home, tags={"mlflow.experimentKind": "custom_model_development"}))
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
