@@ -11,4 +11,4 @@ def track() -> None:
     if mirrored is None:
         raise typer.Exit(1)
     what = {"made": "made", "adopted": "completed", "found": "already there, now complete"}[mirrored.how]
-    typer.echo(f"MLflow run {mirrored.run_id} {what}: {mirrored.uri} (`make ui` opens the local one)")
+    typer.echo(f"MLflow run {mirrored.run_id} {what}: {mirrored.uri} (`make ui` opens it)")
