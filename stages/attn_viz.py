@@ -1,6 +1,7 @@
 """attn-viz: where the class token looks, drawn on chosen photos and scored on all test photos that have a mask."""
 
 import pandas as pd
+import torch
 
 from vit_atlas.attention.compare import save_maps
 from vit_atlas.attention.photos import choose_photos, read_predictions
@@ -18,7 +19,9 @@ from vit_atlas.stage import run_stage
 def main() -> None:
     (settings,) = read_settings("attention")
     classifier, manifest = load_finetuned(), read_manifest()
-    image_ids = choose_photos(settings.photos, settings.count, manifest, read_predictions())
+    classifier.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    predictions = read_predictions()
+    image_ids = choose_photos(settings.photos, settings.count, manifest, predictions, classifier.layout.patch)
 
     study = run_study(classifier, manifest, settings)
     histogram = study_histogram(study, classifier, manifest, image_ids)

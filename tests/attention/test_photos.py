@@ -6,9 +6,11 @@ import pytest
 from vit_atlas.attention.photos import choose_photos, safe_stems
 from vit_atlas.errors import AtlasError
 
+PATCH = (4, 4)
 
-def _manifest(*image_ids: str) -> pd.DataFrame:
-    return pd.DataFrame({"image_id": list(image_ids)})
+
+def _manifest(*image_ids: str, height: int = 20) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": list(image_ids), "height": height, "width": 30})
 
 
 def _predictions(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
@@ -28,37 +30,39 @@ PREDICTIONS = _predictions(
     ("hen/1.jpg", "hen", "hen", 0.4),
 )
 
+ALL = _manifest(*PREDICTIONS["image_id"])
+
 
 def test_auto_takes_right_and_wrong_ones_spread_over_classes() -> None:
-    chosen = choose_photos("auto", 4, _manifest(), PREDICTIONS)
+    chosen = choose_photos("auto", 4, ALL, PREDICTIONS, PATCH)
     assert chosen == ["cat/4.jpg", "dog/2.jpg", "hen/1.jpg", "cat/2.jpg"]
-    assert choose_photos("auto", 4, _manifest(), PREDICTIONS.sample(frac=1, random_state=3)) == chosen
+    assert choose_photos("auto", 4, ALL, PREDICTIONS.sample(frac=1, random_state=3), PATCH) == chosen
 
 
 def test_auto_fills_up_where_one_kind_is_short() -> None:
     right = PREDICTIONS[PREDICTIONS["correct"] == "True"]
-    assert len(choose_photos("auto", 4, _manifest(), right)) == 4
+    assert len(choose_photos("auto", 4, ALL, right, PATCH)) == 4
     wrong = PREDICTIONS[PREDICTIONS["correct"] == "False"]
-    assert len(choose_photos("auto", 3, _manifest(), wrong)) == 3
-    assert len(choose_photos("auto", 64, _manifest(), PREDICTIONS)) == len(PREDICTIONS)
+    assert len(choose_photos("auto", 3, ALL, wrong, PATCH)) == 3
+    assert len(choose_photos("auto", 64, ALL, PREDICTIONS, PATCH)) == len(PREDICTIONS)
 
 
 def test_names_are_found_by_file_name_in_their_order_and_once() -> None:
     manifest = _manifest("train/26_5064.jpg", "val/29_4718.jpg", "val/x.jpg")
     wanted = ("29_4718.jpg", "train/26_5064.jpg", "val/29_4718.jpg")
-    assert choose_photos(wanted, 1, manifest, PREDICTIONS) == ["val/29_4718.jpg", "train/26_5064.jpg"]
+    assert choose_photos(wanted, 1, manifest, PREDICTIONS, PATCH) == ["val/29_4718.jpg", "train/26_5064.jpg"]
 
 
 def test_a_wrong_name_lists_near_ones() -> None:
     with pytest.raises(AtlasError, match=r"no photo named 26_5046\.jpg in .*: near names are 26_5064\.jpg"):
-        choose_photos(("26_5046.jpg",), 1, _manifest("train/26_5064.jpg", "val/zzz.png"), PREDICTIONS)
+        choose_photos(("26_5046.jpg",), 1, _manifest("train/26_5064.jpg", "val/zzz.png"), PREDICTIONS, PATCH)
     with pytest.raises(AtlasError, match="write file names as they are"):
-        choose_photos(("q",), 1, _manifest("train/26_5064.jpg"), PREDICTIONS)
+        choose_photos(("q",), 1, _manifest("train/26_5064.jpg"), PREDICTIONS, PATCH)
 
 
 def test_a_name_of_two_photos_asks_for_more() -> None:
     with pytest.raises(AtlasError, match=r"name of 2 photos, write one of cat/1\.jpg, dog/1\.jpg"):
-        choose_photos(("1.jpg",), 1, _manifest("cat/1.jpg", "dog/1.jpg"), PREDICTIONS)
+        choose_photos(("1.jpg",), 1, _manifest("cat/1.jpg", "dog/1.jpg"), PREDICTIONS, PATCH)
 
 
 def test_picture_names_are_safe_and_different() -> None:
@@ -66,3 +70,10 @@ def test_picture_names_are_safe_and_different() -> None:
     assert safe_stems(["cat/1.jpg", "dog/1.jpg"]) == ["cat_1", "dog_1"]
     stems = safe_stems(["a/b_c.jpg", "a/b/c.jpg", "a_b/c.jpg", "a/b c.jpg", "a/B_C.png", "..jpg"])
     assert len({stem.lower() for stem in stems}) == 6
+
+
+def test_auto_passes_by_what_is_smaller_than_a_patch() -> None:
+    small = ALL.assign(width=[3 if name == "cat/4.jpg" else 30 for name in ALL["image_id"]])
+    assert "cat/4.jpg" not in choose_photos("auto", 64, small, PREDICTIONS, PATCH)
+    with pytest.raises(AtlasError, match="no test photo is as large as a patch"):
+        choose_photos("auto", 4, ALL.assign(height=2), PREDICTIONS, PATCH)

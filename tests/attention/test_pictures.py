@@ -33,7 +33,7 @@ SETTINGS = AttentionSettings(
 
 def _draw(project: Project, folder: Path) -> dict[str, np.ndarray]:
     folder.mkdir()
-    names = choose_photos("auto", SETTINGS.count, project.manifest, project.predictions)
+    names = choose_photos("auto", SETTINGS.count, project.manifest, project.predictions, (4, 4))
     study = run_study(project.classifier, project.manifest, SETTINGS)
     histogram = study_histogram(study, project.classifier, project.manifest, names)
     assert len(study_diagnoses(study, histogram)) == (0 if study.found is None else len(study.tested.masks))

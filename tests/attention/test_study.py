@@ -31,7 +31,9 @@ def test_masks_that_are_empty_or_full_are_left_out_and_counted(project: Project)
 
 def test_photos_less_than_a_patch_are_left_out(project: Project) -> None:
     project.manifest.loc[0, "width"] = 3
-    assert "0.png" not in with_masks(project.manifest, "test", 20, project.classifier, 0).photos["image_id"].tolist()
+    tested = with_masks(project.manifest, "test", 20, project.classifier, 0)
+    assert "0.png" not in tested.photos["image_id"].tolist()
+    assert tested.too_small == 1
 
 
 def test_the_sample_is_drawn_by_seed_and_ignores_order(project: Project) -> None:
@@ -95,6 +97,7 @@ def test_metrics_are_flat_and_complete(project: Project) -> None:
     metrics = study_metrics(study, SETTINGS)
     assert metrics["photos_scored"] == 6
     assert metrics["masks_excluded"] == 2
+    assert metrics["photos_too_small"] == 0
     for name in LABELS:
         rows = study.scores[study.scores["method"] == name]
         for score in SCORES:

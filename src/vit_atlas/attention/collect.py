@@ -10,6 +10,7 @@ from tqdm import tqdm
 from vit_atlas.attention.artefacts import patch_norms
 from vit_atlas.attention.look import Look, look
 from vit_atlas.attention.maps import MapOptions, make_maps, needs_gradients
+from vit_atlas.attention.photos import large_enough
 from vit_atlas.attention.scores import comparison_size, resize_mask, usable
 from vit_atlas.data.photos import open_mask, open_photo
 from vit_atlas.models.loading import Classifier
@@ -30,6 +31,8 @@ class Masked:
     """Their masks at the size for comparison (height, width): 0 background, 1 object, 255 unlabelled."""
     excluded: int
     """Photos left out because their mask is empty or covers everything."""
+    too_small: int
+    """Photos with a mask left out because they are narrower or lower than one patch."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,11 @@ class Collected:
 def with_masks(manifest: pd.DataFrame, split: str, most: int, classifier: Classifier, seed: int) -> Masked:
     """Choose at most ``most`` photos of ``split`` that have a mask, by lot, and open their masks.
 
-    Photos narrower or lower than one patch are left out; masks that are empty or cover everything are counted.
+    Photos narrower or lower than one patch are left out and counted, and so are masks that are empty or full.
     """
-    height, width = classifier.layout.patch
-    rows = manifest[(manifest["split"] == split) & (manifest["mask"] != "")]
-    rows = rows[(rows["width"].astype(int) >= width) & (rows["height"].astype(int) >= height)]
+    marked = manifest[(manifest["split"] == split) & (manifest["mask"] != "")]
+    rows = marked[large_enough(marked, classifier.layout.patch)]
+    too_small = len(marked) - len(rows)
     rows = rows.sort_values("image_id", kind="stable")
     if len(rows) > most:
         rows = rows.sample(n=most, random_state=seed).sort_values("image_id", kind="stable")
@@ -63,7 +66,7 @@ def with_masks(manifest: pd.DataFrame, split: str, most: int, classifier: Classi
     ]
     good = [usable(mask) for mask in masks]
     kept = [mask for mask, keep in zip(masks, good, strict=True) if keep]
-    return Masked(rows[np.array(good, bool)], kept, excluded=len(rows) - sum(good))
+    return Masked(rows[np.array(good, bool)], kept, len(rows) - sum(good), too_small)
 
 
 def collect(

@@ -64,7 +64,7 @@ def deletion_insertion(look: Look, maps: Array, steps: int, tick: Callable[[int]
     """
     shares = np.linspace(0, 1, steps + 2)
     soft = blurred(look.pixels)
-    masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]])
+    masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(look.pixels.device)
     full = functional.interpolate(masks[:, None], size=look.pixels.shape[-2:], mode="nearest")
     deleted = _probabilities(look, look.pixels, soft, full, tick)
     inserted = _probabilities(look, soft, look.pixels, full, tick)
@@ -97,4 +97,4 @@ def _probabilities(
         found.append(logits.softmax(dim=-1)[:, int(look.targets[0])])
         if tick is not None:
             tick(len(batch))
-    return torch.cat(found).numpy()
+    return torch.cat(found).float().cpu().numpy()

@@ -31,7 +31,7 @@ def gradcam(look: Look) -> Tensor:
     tail = _Tail(split(model, 1).tail, look.hidden[-2].detach())
     rows, columns = look.layout.grid
     # The library resizes its map to the height and width of what it takes for the photo: here, the grid itself.
-    stand_in = torch.zeros(look.pixels.shape[0], 3, rows, columns)
+    stand_in = look.pixels.new_zeros(look.pixels.shape[0], 3, rows, columns)
     with (
         torch.enable_grad(),
         GradCAM(model=tail, target_layers=[norm], reshape_transform=lambda states: _as_image(look, states)) as cam,

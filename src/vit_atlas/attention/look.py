@@ -48,8 +48,8 @@ def look(
     """Run ``classifier`` over ``pixels`` once, forwards and (with ``gradients``) backwards.
 
     Args:
-        classifier: the model and its processor.
-        pixels: (B, 3, height, width), as :meth:`Classifier.pixel_values` gives it.
+        classifier: the model, on any device, and its processor.
+        pixels: (B, 3, height, width), as :meth:`Classifier.pixel_values` gives it; moved to the model's device.
         targets: classes (B,) to explain; ``None`` explains each photo's most likely class.
         gradients: keep the graph and compute the gradients that relevance methods need.
         layers: keep token states of every block, for LeGrad and for norms.
@@ -58,6 +58,7 @@ def look(
         AtlasError: the model does not dispatch its attention through transformers' interface; gradients are asked for
             under ``torch.inference_mode()`` or ``torch.no_grad()``.
     """
+    pixels = pixels.to(next(classifier.model.parameters()).device)
     with AttentionRecorder(classifier.model, queries=None, gradients=gradients) as recorder:
         with torch.set_grad_enabled(gradients):
             output = classifier.model(pixels, output_hidden_states=layers)

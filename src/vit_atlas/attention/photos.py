@@ -12,7 +12,7 @@ from vit_atlas.paths import PREDICTIONS
 
 
 def choose_photos(
-    wanted: str | Sequence[str], count: int, manifest: pd.DataFrame, predictions: pd.DataFrame
+    wanted: str | Sequence[str], count: int, manifest: pd.DataFrame, predictions: pd.DataFrame, patch: tuple[int, int]
 ) -> list[str]:
     """Return the image_ids of the photos to draw.
 
@@ -21,12 +21,15 @@ def choose_photos(
         count: how many photos ``auto`` chooses.
         manifest: all photos, as :func:`vit_atlas.data.manifest.read_manifest` gives them.
         predictions: build/predictions.csv, the model's guesses on the test photos.
+        patch: height and width of a patch: ``auto`` passes photos by that are smaller.
 
     Raises:
-        AtlasError: a name is not in the manifest (the message lists near ones) or is the name of several photos.
+        AtlasError: ``auto`` finds no photo; a name is not in the manifest (the message lists near ones) or is the name
+            of several photos.
     """
     if isinstance(wanted, str):
-        return _telling(predictions, count)
+        drawable = manifest.loc[large_enough(manifest, patch), "image_id"]
+        return _telling(predictions[predictions["image_id"].isin(drawable)], count)
     known = manifest["image_id"].tolist()
     return list(dict.fromkeys(_find(name, known) for name in wanted))
 
@@ -45,6 +48,11 @@ def read_predictions(path: str | Path = PREDICTIONS) -> pd.DataFrame:
     if missing:
         raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro evaluate`")
     return frame
+
+
+def large_enough(photos: pd.DataFrame, patch: tuple[int, int]) -> pd.Series:
+    """Which rows of the manifest are photos of at least one patch (height, width): a map of less means nothing."""
+    return (photos["height"].astype(int) >= patch[0]) & (photos["width"].astype(int) >= patch[1])
 
 
 def safe_stems(image_ids: Sequence[str]) -> list[str]:
@@ -85,6 +93,8 @@ def _find(name: str, known: Sequence[str]) -> str:
 
 def _telling(predictions: pd.DataFrame, count: int) -> list[str]:
     """Half wrong and half right where there are enough of both, each from as many classes as there are."""
+    if predictions.empty:
+        raise AtlasError("attention.photos: no test photo is as large as a patch, so `auto` has nothing to draw")
     correct = predictions["correct"].astype(str).str.lower() == "true"
     right, wrong = predictions[correct], predictions[~correct]
     wrong_count = min(len(wrong), max(count // 2, count - len(right)))

@@ -31,6 +31,8 @@ class Choice:
     """How many photos decided."""
     excluded: int
     """How many were left out for an empty or full mask."""
+    too_small: int
+    """How many were left out for being smaller than a patch."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSe
     if not len(known.photos):
         known = with_masks(manifest, "train", most, classifier, settings.seed)
     if not len(known.photos):
-        return Choice(None, {}, 0, known.excluded)
+        return Choice(None, {}, 0, known.excluded, known.too_small)
     found = collect(classifier, known.photos, settings.methods, options, "Maps of validation photos")
     ious = {name: _ious(values, known.masks) for name, values in found.maps.items()}
     heads = [_ious(found.heads[:, head], known.masks) for head in range(found.heads.shape[1])]
@@ -83,7 +85,7 @@ def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSe
     if "best_head" in settings.methods:
         ious["best_head"] = heads[head]
     thresholds = {name: best_threshold(iou) for name, iou in ious.items()}
-    return Choice(head, thresholds, len(known.photos), known.excluded)
+    return Choice(head, thresholds, len(known.photos), known.excluded, known.too_small)
 
 
 def score_table(tested: Masked, found: Collected | None, choice: Choice) -> pd.DataFrame:

@@ -23,6 +23,7 @@ def study_metrics(study: Study, settings: AttentionSettings) -> Metrics:
         "photos_right": int(photos["correct"].sum()),
         "photos_choosing": study.choice.photos,
         "masks_excluded": study.choice.excluded + study.tested.excluded,
+        "photos_too_small": study.choice.too_small + study.tested.too_small,
     }
     for name in settings.methods:
         metrics |= _method_metrics(name, study, settings)
