@@ -183,17 +183,17 @@ class CaptionerSettings(Section):
     """With kind `catr`: the file's expected hash; null expects the one seen at first use."""
     backbone: Literal["model", "efficientnet_lite2"] = "model"
     """What a trained captioner sees through, frozen: the pipeline's ViT (build/model), or an ImageNet CNN."""
-    image_size: int | None = Field(None, ge=32)
-    """Side in pixels that photos are stretched to for the backbone; null is the backbone's own."""
+    image_size: int | None = Field(168, ge=32)
+    """Side in pixels that photos are stretched to for the backbone, rounded down to whole patches; null is its own."""
     layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-5, -1)
     """Layers of the ViT whose patch features are used, side by side; negative counts from the last."""
-    width: int = Field(256, ge=16)
+    width: int = Field(128, ge=16)
     """Channels of the captioning transformer; a multiple of `heads`, and even."""
-    heads: int = Field(8, ge=1)
+    heads: int = Field(4, ge=1)
     """Attention heads of every layer."""
-    encoder_layers: int = Field(1, ge=0)
-    """Layers that look at the photo."""
-    decoder_layers: int = Field(3, ge=1)
+    encoder_layers: int = Field(0, ge=0)
+    """Layers that look at the photo after the backbone; none keeps each place's own features apart."""
+    decoder_layers: int = Field(2, ge=1)
     """Layers that write the caption."""
     dropout: Fraction = 0.1
     """Dropout while training."""
@@ -201,11 +201,11 @@ class CaptionerSettings(Section):
     """Most words in a caption, start and end included; longer ones are cut for training."""
     minimum_count: int = Field(3, ge=1)
     """Words seen less often in the training captions are unknown to it."""
-    epochs: int = Field(12, ge=1)
+    epochs: int = Field(15, ge=1)
     """Passes over the training photos, each with all its captions."""
     batch_size: int = Field(32, ge=1)
     """Photos a training step."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(2e-3, gt=0)
     """Peak learning rate (AdamW)."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's weight decay."""

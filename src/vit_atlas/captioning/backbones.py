@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from vit_atlas.captioning.efficientnet import EfficientNetBackbone, hash_of
 from vit_atlas.errors import AtlasError
@@ -19,6 +19,9 @@ from vit_atlas.models.geometry import Size, token_layout
 from vit_atlas.models.hub import quiet
 from vit_atlas.models.loading import load_finetuned
 from vit_atlas.settings import CaptionerSettings
+
+FITTED = ("vit", "deit")
+"""Model types that have to be told to fit their position embeddings to the input, and that may carry a pooler."""
 
 
 class Backbone(Protocol):
@@ -61,7 +64,7 @@ class ViTBackbone:
         processor.size = {"height": size[0], "width": size[1]}
         self._layers = layers
         self._layout = token_layout(model.config, size)
-        self._fits = model.config.model_type in ("vit", "deit")
+        self._fits = model.config.model_type in FITTED
         self.channels = model.config.hidden_size * len(layers)
         self.grid = self._layout.grid
 
@@ -99,7 +102,13 @@ def make_backbone(settings: CaptionerSettings) -> Backbone:
     if settings.backbone == "efficientnet_lite2":
         return EfficientNetBackbone.fetch(settings.image_size)
     classifier = load_finetuned()
-    size = (settings.image_size, settings.image_size) if settings.image_size else classifier.image_size
+    size, patch = classifier.image_size, classifier.layout.patch
+    if settings.image_size:
+        size = (settings.image_size // patch[0] * patch[0], settings.image_size // patch[1] * patch[1])
+    if min(size) == 0:
+        raise AtlasError(
+            f"captioner.image_size is {settings.image_size}, less than a patch of {patch[0]}x{patch[1]} pixels"
+        )
     return ViTBackbone(classifier.model.base_model, classifier.processor, settings.layers, size)
 
 
@@ -108,7 +117,9 @@ def load_backbone(folder: Path, description: dict[str, Any]) -> Backbone:
     if description["backbone"] == "efficientnet_lite2":
         return EfficientNetBackbone.load(folder, description["image_size"])
     with quiet():
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+        poolers = AutoConfig.from_pretrained(folder).model_type in FITTED
+        options = {"add_pooling_layer": False} if poolers else {}
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
         processor = AutoImageProcessor.from_pretrained(folder)
     size = (processor.size["height"], processor.size["width"])
     return ViTBackbone(model, processor, tuple(description["layers"]), size)
