@@ -47,7 +47,7 @@ def test_the_sample_is_drawn_by_seed_and_ignores_order(project: Project) -> None
 def test_maps_do_not_depend_on_the_batch(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     photos = project.manifest[:5]
     whole = collect(project.classifier, photos, list(LABELS), MapOptions(head=0), "maps")
-    monkeypatch.setattr("vit_atlas.attention.collect.BATCH", 2)
+    monkeypatch.setattr("vit_atlas.attention.collect.TOKENS", 2 * 21)
     parts = collect(project.classifier, photos, list(LABELS), MapOptions(head=0), "maps")
     for name in LABELS:
         np.testing.assert_allclose(parts.maps[name], whole.maps[name], atol=2e-5, rtol=1e-3)
@@ -96,6 +96,7 @@ def test_metrics_are_flat_and_complete(project: Project) -> None:
     study = run_study(project.classifier, project.manifest, SETTINGS)
     metrics = study_metrics(study, SETTINGS)
     assert metrics["photos_scored"] == 6
+    assert metrics["photos_faithfulness"] == 2
     assert metrics["masks_excluded"] == 2
     assert metrics["photos_too_small"] == 0
     for name in LABELS:

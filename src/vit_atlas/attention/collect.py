@@ -17,8 +17,8 @@ from vit_atlas.models.loading import Classifier
 
 Array = np.ndarray
 
-BATCH = 8
-"""Photos a pass: relevance methods keep the activations of all of them."""
+TOKENS = 2100
+"""Tokens a pass: eight photos of 224 pixels and patches of 14. Relevance methods keep the activations of all of them."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,10 @@ def collect(
         AtlasError: a photo cannot be opened, or the model's attention cannot be recorded.
     """
     parts: list[Collected] = []
+    batch = max(1, TOKENS // classifier.layout.tokens)
     with tqdm(total=len(photos), desc=what, unit="photo") as bar:
-        for start in range(0, len(photos), BATCH):
-            rows = photos.iloc[start : start + BATCH]
+        for start in range(0, len(photos), batch):
+            rows = photos.iloc[start : start + batch]
             pixels = classifier.pixel_values([open_photo(path) for path in rows["path"]])
             seen = look(classifier, pixels, gradients=needs_gradients(names))
             parts.append(from_look(seen, rows["image_id"].tolist(), names, options))

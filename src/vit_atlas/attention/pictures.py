@@ -30,11 +30,11 @@ from vit_atlas.settings import AttentionSettings
 Array = np.ndarray
 
 SCORE_NAMES = {
-    "miou": "mean IoU at the best threshold",
+    "miou": "mean IoU at one threshold, chosen on other photos",
     "mass": "mass inside the object",
     "pointing": "pointing game",
     "ap": "average precision",
-    "faithfulness": "insertion AUC minus deletion AUC",
+    "faithfulness": "insertion minus deletion AUC, {photos_faithfulness} photos",
 }
 
 MOST_CLASSES = 60
@@ -159,7 +159,7 @@ def score_bars(metrics: Metrics) -> dict[str, Sequence[Bar]]:
                 low, high = (_number(metrics.get(f"{name}.{score}_{end}"), value) for end in ("low", "high"))
                 bars.append(Bar(LABELS[name], float(value), low, high, name in BASELINES))
         if bars:
-            groups[title] = bars
+            groups[title.format_map(metrics)] = bars
     return groups
 
 

@@ -22,6 +22,7 @@ def study_metrics(study: Study, settings: AttentionSettings) -> Metrics:
         "photos_scored": len(photos),
         "photos_right": int(photos["correct"].sum()),
         "photos_choosing": study.choice.photos,
+        "photos_faithfulness": int(study.faithfulness["image_id"].nunique()),
         "masks_excluded": study.choice.excluded + study.tested.excluded,
         "photos_too_small": study.choice.too_small + study.tested.too_small,
     }
