@@ -90,13 +90,18 @@ def _chapters() -> list[Chapter]:
         ),
         Chapter(
             "Where it looks",
-            "The class token's attention over the photo: the mean of all heads, and every head.",
+            "The class token's attention over the photo, other ways to draw a map, and how each scores against masks.",
             pictures_in(paths.ATTENTION_PLOTS),
         ),
         Chapter(
             "What its position embeddings know",
             "The similarity of every patch's position embedding with all others, before and after fine-tuning.",
             pictures_in(paths.EMBEDDING_PLOTS),
+        ),
+        Chapter(
+            "Where it looks for every word",
+            "A caption, and for each of its words the part of the photo that helped to predict it.",
+            pictures_in(paths.CAPTION_PLOTS),
         ),
     ]
 
@@ -136,6 +141,6 @@ def _facts(
         ("Photos (DVC's hash)", data or "unknown: data/ is not tracked by DVC"),
         ("Code", f"commit {commit.sha[:12]}{changed}" if commit else "not under git"),
     ]
-    names = ("prepare", "evaluate", "embeddings", "attention")
+    names = ("prepare", "evaluate", "embeddings", "attention", "caption")
     missing = [f"metrics/{name}.json" for name in names if name not in metrics]
     return facts + ([("Missing", ", ".join(missing))] if missing else [])
