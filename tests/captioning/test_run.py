@@ -5,7 +5,8 @@ from vit_atlas.captioning import run
 from vit_atlas.captioning.backbones import ViTBackbone
 from vit_atlas.captioning.captioner import SearchOptions
 from vit_atlas.captioning.dataset import read_captions
-from vit_atlas.captioning.run import open_captioner, train_captioner
+from vit_atlas.captioning.opening import open_captioner
+from vit_atlas.captioning.run import train_captioner
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import read_json

@@ -22,7 +22,7 @@ from vit_atlas.captioning.dataset import (
     read_photos,
 )
 from vit_atlas.captioning.looks import Tally, View, look_metrics, noun_masks, tally_caption
-from vit_atlas.captioning.run import open_captioner
+from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.captioning.texts import text_scores
 from vit_atlas.captioning.vocabulary import words_of
 from vit_atlas.captioning.words import Caption

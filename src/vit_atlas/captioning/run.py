@@ -11,14 +11,13 @@ import transformers
 
 from vit_atlas.captioning import learning, network
 from vit_atlas.captioning.backbones import Backbone, describe_backbone, make_backbone
-from vit_atlas.captioning.captioner import Captioner
 from vit_atlas.captioning.dataset import CaptionedPhoto, read_captions
 from vit_atlas.captioning.features import cached_features, photos_key
 from vit_atlas.captioning.network import CaptionNetwork, NetworkShape
-from vit_atlas.captioning.trained import DESCRIPTION, load_captioner, save_captioner
+from vit_atlas.captioning.trained import DESCRIPTION, save_captioner
 from vit_atlas.captioning.vocabulary import learn_vocabulary
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_folder, read_json, write_json
+from vit_atlas.files import atomic_folder, write_json
 from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
 from vit_atlas.settings import CaptionerSettings
 from vit_atlas.training.checkpoints import Checkpoints
@@ -50,26 +49,6 @@ def train_captioner(settings: CaptionerSettings) -> None:
         trained, tokenizer = _train(settings, train, val, backbone)
     with atomic_folder(CAPTIONER) as folder:
         save_captioner(folder, backbone, describe_backbone(settings), trained, tokenizer)
-
-
-def open_captioner(folder: Path = CAPTIONER) -> Captioner:
-    """The captioner that ``folder`` holds or names.
-
-    Raises:
-        AtlasError: it cannot be had.
-    """
-    if not (folder / DESCRIPTION).is_file():
-        raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
-    description = read_json(folder / DESCRIPTION)
-    if description["kind"] == "catr":
-        from vit_atlas.captioning.published import open_catr
-
-        return open_catr(description["checkpoint"], description["sha256"])
-    if description["kind"] == "hub":
-        from vit_atlas.captioning.hub import open_hub
-
-        return open_hub(description["name"], description["revision"])
-    return load_captioner(folder)
 
 
 def _train(

@@ -1,0 +1,29 @@
+"""From build/captioner to the captioner that it holds or names."""
+
+from pathlib import Path
+
+from vit_atlas.captioning.captioner import Captioner
+from vit_atlas.captioning.trained import DESCRIPTION, load_captioner
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import read_json
+from vit_atlas.paths import CAPTIONER
+
+
+def open_captioner(folder: Path = CAPTIONER) -> Captioner:
+    """The captioner that ``folder`` holds or names.
+
+    Raises:
+        AtlasError: it cannot be had.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
+    description = read_json(folder / DESCRIPTION)
+    if description["kind"] == "catr":
+        from vit_atlas.captioning.published import open_catr
+
+        return open_catr(description["checkpoint"], description["sha256"])
+    if description["kind"] == "hub":
+        from vit_atlas.captioning.hub import open_hub
+
+        return open_hub(description["name"], description["revision"])
+    return load_captioner(folder)
