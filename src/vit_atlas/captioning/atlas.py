@@ -136,7 +136,7 @@ def strip(subject: Subject, caption: Caption, view: View) -> Any:
     if not caption.ended:
         notes.append("cut: the caption had not ended at captions.max_length")
     if subject.captions:
-        notes.append(f"a person wrote: {subject.captions[0]}")
+        notes.append(f"caption in the data: {subject.captions[0]}")
     return draw_strip(open_photo(subject.path), panels, caption.text, notes)
 
 
