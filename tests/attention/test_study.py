@@ -13,6 +13,7 @@ from vit_atlas.attention.maps import LABELS, MapOptions
 from vit_atlas.attention.scores import SCORES, best_threshold, score_photo
 from vit_atlas.attention.study import run_study
 from vit_atlas.attention.summary import artefact_metrics, class_table, study_metrics
+from vit_atlas.errors import AtlasError
 from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
@@ -136,6 +137,11 @@ def test_scoring_and_faithfulness_can_be_turned_off(project: Project, monkeypatc
     study = run_study(project.classifier, project.manifest, quick)
     assert len(study.faithfulness) == 0
     assert study_metrics(study, quick)["head_mean.faithfulness"] is None
+
+
+def test_the_best_head_alone_needs_masks(project: Project) -> None:
+    with pytest.raises(AtlasError, match="best_head alone, but no training or validation photo has a usable mask"):
+        run_study(project.classifier, project.manifest.assign(mask=""), AttentionSettings(methods=("best_head",)))
 
 
 def test_table_by_class() -> None:

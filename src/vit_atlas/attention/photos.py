@@ -55,16 +55,16 @@ def large_enough(photos: pd.DataFrame, patch: tuple[int, int]) -> pd.Series:
     return (photos["height"].astype(int) >= patch[0]) & (photos["width"].astype(int) >= patch[1])
 
 
-def safe_stems(image_ids: Sequence[str]) -> list[str]:
+def safe_stems(image_ids: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     """File stems for pictures of these photos: letters, digits, ``.``, ``_`` and ``-`` only, and no two the same.
 
-    A photo keeps its own stem; where two share it, their folders are put in front.
+    A photo keeps its own stem; where two share it, their folders are put in front. Names in ``taken`` are not given.
     """
     short = [_safe(PurePosixPath(image_id).stem) for image_id in image_ids]
     long = [_safe(str(PurePosixPath(image_id).with_suffix(""))) for image_id in image_ids]
     lowered = [stem.lower() for stem in short]
     stems = [name if lowered.count(name.lower()) == 1 else path for name, path in zip(short, long, strict=True)]
-    used: set[str] = set()
+    used = set(taken)
     for index, stem in enumerate(stems):
         number = 2
         while stems[index].lower() in used:

@@ -29,6 +29,9 @@ from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
 
+SUMMARIES = ("comparison", "layers", "norms", "scores", "by_class")
+"""Pictures beside those of single photos."""
+
 SCORE_NAMES = {
     "miou": "mean IoU at one threshold, chosen on other photos",
     "mass": "mass inside the object",
@@ -36,6 +39,9 @@ SCORE_NAMES = {
     "ap": "average precision",
     "faithfulness": "insertion minus deletion AUC, {photos_faithfulness} photos",
 }
+
+COMPARED = 8
+"""Photos in the comparison of methods: more rows could not be read."""
 
 MOST_CLASSES = 60
 """With more classes than this, the table by class is not drawn: nobody could read it."""
@@ -68,7 +74,7 @@ def look_at(
         AtlasError: a photo cannot be opened, or is narrower or lower than one patch.
     """
     rows = manifest.set_index("image_id").loc[list(image_ids)]
-    pairs = zip(rows.iterrows(), safe_stems(image_ids), strict=True)
+    pairs = zip(rows.iterrows(), safe_stems(image_ids, SUMMARIES), strict=True)
     for (image_id, row), stem in tqdm(pairs, total=len(rows), desc="Drawing attention", unit="photo"):
         photo = open_photo(row["path"])
         require_patch(photo, classifier, str(row["path"]))
@@ -107,7 +113,7 @@ def draw_photos(
     settings: AttentionSettings,
     folder: Path,
 ) -> dict[str, Array]:
-    """Draw every chosen photo, the comparison of methods, and all layers of the first photo.
+    """Draw every chosen photo, the comparison of methods on the first ones, and all layers of the first photo.
 
     Returns:
         What build/attention/maps.npz holds: image_ids, paths, methods, and maps (photos, methods, rows, columns).
@@ -125,7 +131,7 @@ def draw_photos(
         rows.append(_comparison_row(chosen, part, study))
         found.append(part)
         paths.append(chosen.path)
-    save(draw_comparison(rows, "IoU with the mask"), folder / "comparison.png")
+    save(draw_comparison(rows[:COMPARED], "IoU with the mask"), folder / "comparison.png")
     methods = list(found[0].maps)
     return {
         "image_ids": np.array(list(image_ids)),

@@ -13,6 +13,7 @@ from vit_atlas.attention.look import look
 from vit_atlas.attention.maps import MapOptions
 from vit_atlas.attention.scores import LEVELS, best_threshold, score_photo
 from vit_atlas.data.photos import open_photo
+from vit_atlas.errors import AtlasError
 from vit_atlas.models.loading import Classifier
 from vit_atlas.settings import AttentionSettings
 
@@ -71,12 +72,20 @@ def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSe
     """Choose the best head and every method's threshold on validation photos.
 
     Training photos serve where no validation photo has a mask: the test photos never choose.
+
+    Raises:
+        AtlasError: ``best_head`` is the only method and no photo can choose the head.
     """
     most = -(-settings.scored_photos // 2)
     known = with_masks(manifest, "val", most, classifier, settings.seed)
     if not len(known.photos):
         known = with_masks(manifest, "train", most, classifier, settings.seed)
     if not len(known.photos):
+        if set(settings.methods) == {"best_head"}:
+            raise AtlasError(
+                "attention.methods has best_head alone, but no training or validation photo has a usable mask to choose "
+                "the head by: add another method, such as head_mean"
+            )
         return Choice(None, {}, 0, known.excluded, known.too_small)
     found = collect(classifier, known.photos, settings.methods, options, "Maps of validation photos")
     ious = {name: _ious(values, known.masks) for name, values in found.maps.items()}
