@@ -9,7 +9,7 @@ import pytest
 from vit_atlas.attention import study as module
 from vit_atlas.attention.artefacts import Diagnosis
 from vit_atlas.attention.collect import collect, with_masks
-from vit_atlas.attention.maps import LABELS, MapOptions
+from vit_atlas.attention.maps import LABELS, LEARNED, MapOptions
 from vit_atlas.attention.scores import SCORES, best_threshold, score_photo
 from vit_atlas.attention.study import run_study
 from vit_atlas.attention.summary import artefact_metrics, class_table, study_metrics
@@ -109,8 +109,11 @@ def test_metrics_are_flat_and_complete(project: Project) -> None:
     wanted = right["miou"].mean() if len(right) else None
     assert metrics["rollout.miou_right"] == (pytest.approx(wanted) if wanted is not None else None)
     table = study.scores.pivot_table(index="image_id", columns="method", values="miou")
-    gain = (table[metrics["winner"]] - table["gaussian"]).mean()
-    assert metrics["winner_minus_gaussian.miou"] == pytest.approx(gain)
+    gains = {name: (table[name] - table["gaussian"]).mean() for name in LEARNED}
+    assert metrics["winner"] == max(gains, key=lambda name: gains[name])
+    for name, gain in gains.items():
+        assert metrics[f"{name}.miou_over_gaussian"] == pytest.approx(gain)
+        assert metrics[f"{name}.miou_over_gaussian_low"] <= gain <= metrics[f"{name}.miou_over_gaussian_high"]
     assert all(value is None or isinstance(value, int | float | str) for value in metrics.values())
 
 

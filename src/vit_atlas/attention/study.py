@@ -83,8 +83,8 @@ def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSe
     if not len(known.photos):
         if set(settings.methods) == {"best_head"}:
             raise AtlasError(
-                "attention.methods has best_head alone, but no training or validation photo has a usable mask to choose "
-                "the head by: add another method, such as head_mean"
+                "attention.methods has best_head alone, but no training or validation photo has a usable mask to choose"
+                " the head by: add another method, such as head_mean"
             )
         return Choice(None, {}, 0, known.excluded, known.too_small)
     found = collect(classifier, known.photos, settings.methods, options, "Maps of validation photos")

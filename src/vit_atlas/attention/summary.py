@@ -78,14 +78,17 @@ def _method_metrics(name: str, study: Study, settings: AttentionSettings) -> Met
 
 
 def _winner_metrics(scores: pd.DataFrame, settings: AttentionSettings) -> Metrics:
-    """The method with the best mean IoU, and by how much it beats the centre Gaussian, photo by photo."""
+    """The method with the best mean IoU, and by how much each beats the centre Gaussian, photo by photo."""
     table = scores.pivot_table(index="image_id", columns="method", values="miou", sort=False)
-    learned = [name for name in table.columns if name not in BASELINES]
-    if not learned or "gaussian" not in table.columns:
-        return {"winner": None} | _with_interval("winner_minus_gaussian.miou", np.array([]), settings)
-    winner = str(table[learned].mean().idxmax())
-    difference = (table[winner] - table["gaussian"]).to_numpy(float)
-    return {"winner": winner} | _with_interval("winner_minus_gaussian.miou", difference, settings)
+    learned = [name for name in settings.methods if name not in BASELINES]
+    known = [name for name in learned if name in table.columns]
+    metrics: Metrics = {"winner": str(table[known].mean().idxmax()) if known else None}
+    for name in learned if "gaussian" in settings.methods else ():
+        difference = np.array([])
+        if name in known:
+            difference = (table[name] - table["gaussian"]).to_numpy(float)
+        metrics |= _with_interval(f"{name}.miou_over_gaussian", difference, settings)
+    return metrics
 
 
 def _with_interval(key: str, values: np.ndarray, settings: AttentionSettings) -> Metrics:
