@@ -50,7 +50,12 @@ def fill() -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
     write_json("build/prepared/classes.json", ["<cat>", "NA"])
-    for name in ("plots/evaluate/mistakes.png", "plots/attention/dog_1.png", "plots/embeddings/overview.png"):
+    for name in (
+        "plots/evaluate/mistakes.png",
+        "plots/attention/dog_1.png",
+        "plots/embeddings/overview.png",
+        "plots/captions/scene.png",
+    ):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), (9, 9, 200)).save(name)
 
@@ -59,7 +64,7 @@ def test_every_number_and_picture_is_on_the_page(folder: Path) -> None:
     fill()
     page = render_report(SETTINGS)
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
-    assert captions == ["training curves", "confusion", "reliability", "mistakes", "dog 1", "overview"]
+    assert captions == ["training curves", "confusion", "reliability", "mistakes", "dog 1", "overview", "scene"]
     for text in (
         "90.0%",
         "abc.dir",
@@ -92,7 +97,7 @@ def test_the_page_needs_no_other_file(folder: Path) -> None:
 
 def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) -> None:
     page = render_report(SETTINGS)
-    assert page.count("no pictures yet") == 4
+    assert page.count("no pictures yet") == 5
     for text in ("metrics/evaluate.json", "metrics/attention.json", "per_class.csv is missing", "not tracked by DVC"):
         assert text in page
 
