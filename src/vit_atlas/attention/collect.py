@@ -17,8 +17,8 @@ from vit_atlas.models.loading import Classifier
 
 Array = np.ndarray
 
-TOKENS = 2100
-"""Tokens a pass: eight photos of 224 pixels and patches of 14. Relevance methods keep the activations of them all."""
+TOKENS = 1100
+"""Tokens a pass: four photos of 224 pixels and patches of 14. Relevance methods keep the activations of them all."""
 
 
 @dataclass(frozen=True)
