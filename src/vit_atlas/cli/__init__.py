@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from vit_atlas.cli.compare import compare
 from vit_atlas.cli.data import app as data_app
 from vit_atlas.cli.track import track
 from vit_atlas.errors import AtlasError
@@ -16,6 +17,7 @@ commands = typer.Typer(
 )
 commands.add_typer(data_app, name="data")
 commands.command()(track)
+commands.command()(compare)
 
 
 @commands.command()
