@@ -28,8 +28,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-sample: setup ## build the sample photos (data/) from Debian's clip-art package, byte for byte
-	@vit-atlas data stickers
+sample: setup ## build the sample photos (data/) from Debian's clip-art package, unless data/ is as data.dvc says
+	@dvc status --quiet data.dvc || vit-atlas data stickers
 
 weights: setup ## fetch the embedded Vision Transformer
 	@vit-atlas weights
