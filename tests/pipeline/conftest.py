@@ -87,6 +87,23 @@ class Project:
         params[section] |= values
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
+    def runs(self) -> list[dict[str, Any]]:
+        """What MLflow holds of the project's results (a copied project's earlier runs lie in another experiment)."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("vit-atlas")
+        found = client.search_runs([experiment.experiment_id] if experiment else [])
+        return [
+            {
+                "status": run.info.status,
+                "params": run.data.params,
+                "metrics": run.data.metrics,
+                "models": len(run.outputs.model_outputs if run.outputs else []),
+            }
+            for run in found
+        ]
+
     def json(self, path: str) -> Any:
         """Read a JSON file of the project."""
         return json.loads((self.folder / path).read_text())
