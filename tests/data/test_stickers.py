@@ -211,7 +211,7 @@ def test_a_sentence_is_true_of_its_masks(fake_stamps) -> None:
     assert seen == {"", "above", "below", "next to", "to the left of", "to the right of"}
 
 
-def test_captions_and_objects_name_files_that_are_there(fake_stamps, tmp_path: Path) -> None:
+def test_captions_name_files_that_are_there_and_objects_those_of_val_and_test(fake_stamps, tmp_path: Path) -> None:
     source, table = fake_stamps
     write_captioning(tmp_path, source, table, 0, {"train": 8, "val": 2, "test": 4})
     with (tmp_path / "captions.csv").open(newline="") as handle:
@@ -220,6 +220,8 @@ def test_captions_and_objects_name_files_that_are_there(fake_stamps, tmp_path: P
     assert all((tmp_path / "images" / row["image"]).is_file() for row in rows)
     objects = [json.loads(line) for line in (tmp_path / "objects.jsonl").read_text().splitlines()]
     captions = {row["image"]: row["caption"] for row in rows}
+    assert {item["image"] for item in objects} == {row["image"] for row in rows if row["split"] != "train"}
+    assert {item["mask"] for item in objects} == {f"masks/{path.name}" for path in (tmp_path / "masks").iterdir()}
     for item in objects:
         assert item["noun"] in captions[item["image"]].split()
         assert open_mask(tmp_path / item["mask"], "binary").any()

@@ -1,4 +1,4 @@
-"""The captioning sample: scenes of one or two cut-outs, a true sentence each, and a mask for every noun.
+"""The captioning sample: scenes of one or two cut-outs, a true sentence each, and masks of the nouns of val and test.
 
 Test scenes show pairs of nouns that no training scene shows together, and cut-outs that training never shows where a
 noun has several; a test scene of one cut-out shows such a cut-out always. Val scenes have their own pairs too.
@@ -21,6 +21,10 @@ from vit_atlas.data.stickers.catalogue import Stamp
 from vit_atlas.data.stickers.compose import LARGEST_ZOOM, Placement, open_cutout, paste, relit
 
 SCENES = {"train": 1500, "val": 100, "test": 200}
+
+MASKED_SPLITS = ("val", "test")
+"""Masks measure where a captioner looks: on val to choose, on test to report. Training reads none, and DVC looks at
+every file of data/ in each `dvc repro`."""
 
 SINGLE_PERCENT = 20
 """Share of scenes with one cut-out, in per cent."""
@@ -128,8 +132,8 @@ def make_scene(scene: Scene, stamps_folder: Path, seed: int) -> tuple[Image.Imag
 def write_captioning(
     folder: Path, stamps_folder: Path, table: tuple[Stamp, ...], seed: int, counts: dict[str, int] | None = None
 ) -> int:
-    """Write `images/`, `masks/`, `captions.csv` and `objects.jsonl` into the empty ``folder``; return the number of
-    scenes."""
+    """Write `images/`, `captions.csv`, and for :data:`MASKED_SPLITS` `masks/` and `objects.jsonl` into the empty
+    ``folder``; return the number of scenes."""
     plan = plan_scenes(table, seed, counts)
     (folder / "images").mkdir()
     (folder / "masks").mkdir()
@@ -139,6 +143,8 @@ def write_captioning(
         name = f"{scene.stem}.jpg"
         image.save(folder / "images" / name, quality=90)
         captions.append((name, scene.caption, scene.split))
+        if scene.split not in MASKED_SPLITS:
+            continue
         for thing, mask in zip(scene.things, masks, strict=True):
             place = f"masks/{scene.stem}_{thing.stamp.noun}.png"
             mask.convert("1").save(folder / place)
