@@ -55,7 +55,7 @@ test: setup lint ## lint, then all tests
 
 lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock
 	$(BIN)/pip install --quiet pip-tools
-	@{ head -n 2 requirements.lock; $(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-header --no-annotate \
+	@{ head -n 2 requirements.lock; $(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-header --no-annotate \
 	    --no-emit-options --output-file - pyproject.toml; } > requirements.new && mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
