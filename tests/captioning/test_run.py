@@ -128,3 +128,8 @@ def test_weights_of_another_shape_are_one_sentence(project, small):
     path.write_text(path.read_text().replace('"width": 32', '"width": 16'))
     with pytest.raises(AtlasError, match=r"does not fit captioner\.json"):
         open_captioner()
+
+
+def test_bfloat16_trains_with_no_accelerator_either(project, small):
+    train_captioner(small.model_copy(update={"precision": "bfloat16"}))
+    assert (project / "build" / "captioner" / "model.safetensors").is_file()

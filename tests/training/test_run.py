@@ -311,3 +311,8 @@ def edit_weights(path: Path, scale: float = 1.5) -> None:
     weights = load_file(path)
     name = next(name for name in weights if "projection.weight" in name)
     save_file(weights | {name: weights[name] * scale}, path, metadata={"format": "pt"})
+
+
+def test_bfloat16_trains_with_no_accelerator_either(project: Path) -> None:
+    run(precision="bfloat16", epochs=1)
+    assert HISTORY.is_file()

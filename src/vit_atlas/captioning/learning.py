@@ -209,6 +209,8 @@ def _arguments(settings: CaptionerSettings, photos: int, folder: Path) -> Traini
         save_total_limit=2,
         seed=settings.seed,
         bf16=half,
+        # Without this, bfloat16 on a machine with no accelerator is taken for a mistake.
+        use_cpu=not torch.accelerator.is_available(),
         dataloader_pin_memory=cuda,
         remove_unused_columns=False,
         disable_tqdm=True,

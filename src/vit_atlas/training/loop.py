@@ -48,6 +48,8 @@ def training_arguments(settings: FinetuneSettings, photos: int, checkpoints: Che
         save_total_limit=2,
         seed=settings.seed,
         bf16=half,
+        # Without this, bfloat16 on a machine with no accelerator is taken for a mistake.
+        use_cpu=not torch.accelerator.is_available(),
         torch_compile=settings.compile == "on" or (settings.compile == "auto" and cuda),
         dataloader_num_workers=settings.workers,
         dataloader_pin_memory=cuda,
