@@ -17,7 +17,6 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.evaluation import (
     evaluate,
     interval,
-    linear_probe,
     per_class_table,
     prediction_table,
     reliability_table,
@@ -210,19 +209,6 @@ def test_blocks_in_common_run_once_and_change_nothing(
     both = forward(finetuned, pretrained, paths, 2, "photos")
     np.testing.assert_array_equal(both.logits, forward(finetuned, None, paths, 2, "photos").logits)
     np.testing.assert_array_equal(both.features, forward(None, pretrained, paths, 2, "photos").features)
-
-
-def test_probe_finds_a_direction_chooses_on_val_and_ignores_test_labels() -> None:
-    generator = np.random.default_rng(0)
-    labels = {name: generator.integers(0, 2, 60) for name in ("train", "val", "test")}
-    features = {name: generator.normal(size=(60, 20)) for name in labels}
-    for name, array in features.items():
-        array[:, 7] = 100 + 5 * labels[name]
-    strength, correct = linear_probe(features, labels)
-    assert correct.mean() > 0.95
-    again, flipped = linear_probe(features, labels | {"test": 1 - labels["test"]})
-    assert again == strength
-    assert (flipped == ~correct).all()
 
 
 # -- numbers

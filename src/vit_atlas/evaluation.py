@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.inference import forward
 from vit_atlas.models.loading import Classifier
+from vit_atlas.probe import fit_probe
 from vit_atlas.settings import EvaluateSettings
-
-PROBE_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-"""Inverse regularisation strengths C among which the validation split chooses."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,9 @@ def evaluate(
                 None, pretrained, paths, settings.batch_size, f"Linear probe: {name} photos"
             ).features
         targets = {name: _split(manifest, name)["label"].to_numpy().astype(int) for name in splits}
-        strength, probe_correct = linear_probe(splits, targets)
-        metrics |= _probe_metrics(strength, probe_correct, correct, settings)
+        probe = fit_probe(splits, targets, len(classes))
+        probe_correct = probe.predict(splits["test"]) == targets["test"]
+        metrics |= _probe_metrics(probe.strength, probe_correct, correct, settings)
     if settings.reference_accuracy is not None:
         metrics["reference_accuracy"] = settings.reference_accuracy
         metrics["distance_to_reference"] = float(metrics["accuracy"]) - settings.reference_accuracy
@@ -149,34 +147,6 @@ def interval(values: np.ndarray, settings: EvaluateSettings) -> tuple[float, flo
         rng=np.random.default_rng(settings.seed),
     ).confidence_interval
     return float(result.low), float(result.high)
-
-
-def linear_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> tuple[float, np.ndarray]:
-    """Fit a linear classifier on frozen features and test it.
-
-    Features are standardised by the training split's mean and spread; of :data:`PROBE_STRENGTHS` the one with the best
-    accuracy on the validation split is kept (the smallest of equals). The test split is looked at once, at the end.
-
-    Args:
-        features: by split (train, val, test), arrays (photos, width).
-        labels: by split, arrays (photos,).
-
-    Returns:
-        The strength C that was kept, and whether each test photo was right.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(features["train"])
-    scaled = {name: scaler.transform(array) for name, array in features.items()}
-    probe = LogisticRegression(max_iter=1000, warm_start=True)
-    best = (-1.0, 0.0, np.zeros(0, dtype=int))
-    for strength in tqdm(PROBE_STRENGTHS, "Linear probe: strength", unit="fit"):
-        probe.set_params(C=strength).fit(scaled["train"], labels["train"])
-        accuracy = float(probe.score(scaled["val"], labels["val"]))
-        if accuracy > best[0]:
-            best = (accuracy, strength, probe.predict(scaled["test"]))
-    return best[1], best[2] == labels["test"]
 
 
 def _probe_metrics(

@@ -95,6 +95,8 @@ class FinetuneSettings(Section):
     """Peak learning rate of the last block (AdamW)."""
     head_learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate of the new classification head; null is the same as learning_rate."""
+    head_init: Literal["random", "probe"] = "random"
+    """`probe` starts the new head from a linear probe on the pretrained features: better where photos are few."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Each block below the last learns with this factor of the block above it (layer-wise learning-rate decay)."""
     weight_decay: float = Field(0.05, ge=0)

@@ -316,3 +316,15 @@ def edit_weights(path: Path, scale: float = 1.5) -> None:
 def test_bfloat16_trains_with_no_accelerator_either(project: Path) -> None:
     run(precision="bfloat16", epochs=1)
     assert HISTORY.is_file()
+
+
+def test_a_head_from_the_probe_is_interrupted_and_ends_the_same(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(head_init="probe")
+    expected = outputs()
+    assert pd.read_csv(HISTORY)["val_accuracy"].dropna().iloc[0] == 1.0
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        with pytest.raises(StoppedError):
+            run(head_init="probe")
+    run(head_init="probe")
+    assert outputs() == expected

@@ -17,6 +17,7 @@ from vit_atlas.tracking import Stream, open_stream, training_key
 from vit_atlas.training.cache import cached
 from vit_atlas.training.checkpoints import Checkpoints, run_key
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
+from vit_atlas.training.head import start_from_probe
 from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.optimizer import freeze, parameter_groups
@@ -36,6 +37,8 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
     classifier = load_pretrained(model, classes, settings.seed)
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
     checkpoints = Checkpoints(run_key(Path(MANIFEST), sections, classifier.model.state_dict()))
+    if settings.head_init == "probe" and checkpoints.latest() is None:
+        start_from_probe(classifier, train, val, settings.batch_size)
     photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))
     with open_stream(training_key(MANIFEST, sections), sections) as stream, deterministic():
         history = train_classifier(

@@ -1,0 +1,71 @@
+"""The linear probe: what the pretrained features know, without fine-tuning. A baseline, and a head to start from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Inverse regularisation strengths C among which the validation split chooses."""
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """A linear classifier on features as they come: their standardisation is part of the weights."""
+
+    weights: np.ndarray
+    """(classes, width), float64."""
+    bias: np.ndarray
+    """(classes,), float64."""
+    strength: float
+    """The inverse regularisation strength C that was kept."""
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Labels (photos,) of features (photos, width)."""
+        return (features.astype(np.float64) @ self.weights.T + self.bias).argmax(axis=1)
+
+
+def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], classes: int) -> LinearProbe:
+    """Fit logistic regression on the training split; the validation split chooses its strength.
+
+    Features are standardised by the training split's mean and spread; of :data:`STRENGTHS` the one with the best
+    accuracy on the validation split is kept (the smallest of equals).
+
+    Args:
+        features: by split (train, val), arrays (photos, width).
+        labels: by split, arrays (photos,).
+        classes: how many there are; labels are below it.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(features["train"].astype(np.float64))
+    width = features["train"].shape[1]
+    best = LinearProbe(np.zeros((classes, width)), np.zeros(classes), 0.0)
+    if len(np.unique(labels["train"])) == 1:
+        best.bias[labels["train"][0]] = 1.0
+        return best
+    scaled = scaler.transform(features["train"].astype(np.float64))
+    model = LogisticRegression(max_iter=1000, warm_start=True)
+    best_accuracy = -1.0
+    for strength in tqdm(STRENGTHS, "Linear probe: strength", unit="fit"):
+        model.set_params(C=strength).fit(scaled, labels["train"])
+        probe = _unscaled(model, scaler, classes, strength)
+        accuracy = float((probe.predict(features["val"]) == labels["val"]).mean())
+        if accuracy > best_accuracy:
+            best_accuracy, best = accuracy, probe
+    return best
+
+
+def _unscaled(model: object, scaler: object, classes: int, strength: float) -> LinearProbe:
+    """Fold the standardisation into the weights; a class that training never saw is never predicted."""
+    coefficients, intercepts = np.asarray(model.coef_), np.asarray(model.intercept_)  # type: ignore[attr-defined]
+    if len(coefficients) == 1:  # Two classes have one row: the second's score over the first's.
+        coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
+        intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
+    scaled = coefficients / np.asarray(scaler.scale_)  # type: ignore[attr-defined]
+    weights, bias = np.zeros((classes, scaled.shape[1])), np.full(classes, -1e4)
+    rows = np.asarray(model.classes_, dtype=int)  # type: ignore[attr-defined]
+    weights[rows] = scaled
+    bias[rows] = intercepts - scaled @ np.asarray(scaler.mean_)  # type: ignore[attr-defined]
+    return LinearProbe(weights, bias, strength)
