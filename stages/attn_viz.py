@@ -4,6 +4,7 @@ import pandas as pd
 import torch
 
 from vit_atlas.attention.compare import save_maps
+from vit_atlas.attention.explorer import Explorer
 from vit_atlas.attention.photos import choose_photos, read_predictions
 from vit_atlas.attention.pictures import draw_photos, draw_study, study_diagnoses, study_histogram
 from vit_atlas.attention.study import run_study
@@ -29,11 +30,13 @@ def main() -> None:
     metrics = {"photos_drawn": len(image_ids)} | study_metrics(study, settings)
     metrics |= artefact_metrics(diagnoses, len(histogram.thresholds), histogram.thresholds[-1])
 
+    explorer = Explorer(classifier, settings.layer)
     with atomic_folder(ATTENTION_PLOTS) as folder:
-        maps = draw_photos(classifier, manifest, image_ids, study, histogram, settings, folder)
+        maps = draw_photos(classifier, manifest, image_ids, study, histogram, settings, folder, explorer.add)
         draw_study(study, metrics, histogram, folder)
     with atomic_folder(ATTENTION_DATA) as folder:
         save_maps(folder / "maps.npz", maps)
+        explorer.save(folder, maps["methods"].tolist())
         scores = pd.merge(study.scores, study.faithfulness, how="left", on=["image_id", "method"])
         scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
     write_json(ATTENTION_METRICS, metrics)

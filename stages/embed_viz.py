@@ -1,8 +1,10 @@
 """embed-viz: how similar the position embeddings are, before and after fine-tuning."""
 
+from vit_atlas.attention.packed import write_arrays
 from vit_atlas.attention.positions import (
     cosine_similarities,
     dot_products,
+    packed_similarities,
     position_metrics,
     similarity_by_distance,
 )
@@ -11,7 +13,7 @@ from vit_atlas.figures.style import save
 from vit_atlas.files import atomic_folder, write_json
 from vit_atlas.models.geometry import position_embedding
 from vit_atlas.models.loading import load_finetuned, load_pretrained
-from vit_atlas.paths import EMBEDDING_PLOTS, EMBEDDINGS_METRICS
+from vit_atlas.paths import EMBEDDING_PLOTS, EMBEDDINGS, EMBEDDINGS_METRICS
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage
 
@@ -31,12 +33,11 @@ def main() -> None:
             save(draw_overview(similarity, embeddings.tiles, title), folder / f"overview_{when}.png")
         save(draw_change(cosine["before"], cosine["after"], embeddings.tiles), folder / "change.png")
         save(draw_dot_product(cosine["after"], dot_products(after), embeddings.tiles), folder / "dot_product.png")
-        curves = [
-            Curve(f"{when} fine-tuning", **vars(similarity_by_distance(similarity)))
-            for when, similarity in cosine.items()
-        ]
+        by_distance = {when: similarity_by_distance(similarity) for when, similarity in cosine.items()}
+        curves = [Curve(f"{when} fine-tuning", **vars(curve)) for when, curve in by_distance.items()]
         correlations = [metrics["rank_correlation_before"], metrics["rank_correlation_after"]]
         save(draw_distance(curves, correlations), folder / "distance.png")
+    write_arrays(EMBEDDINGS, packed_similarities(cosine["before"], cosine["after"], by_distance))
     write_json(EMBEDDINGS_METRICS, metrics)
 
 

@@ -16,10 +16,11 @@ PREDICTIONS = Path("build/predictions.csv")
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")
+EMBEDDINGS = Path("build/embeddings.npz")
 EMBEDDINGS_METRICS = Path("metrics/embeddings.json")
 ATTENTION_METRICS = Path("metrics/attention.json")
 ATTENTION_DATA = Path("build/attention")
-"""maps.npz, the maps of the drawn photos, and scores.csv, one row a photo and method."""
+"""maps.npz, the maps of the drawn photos; scores.csv, one row a photo and method; and what the page explores."""
 
 CLASS_COUNTS = Path("plots/prepare/class_counts.csv")
 CONFUSION = Path("plots/evaluate/confusion.csv")
@@ -31,6 +32,8 @@ ATTENTION_PLOTS = Path("plots/attention")
 
 CAPTIONER = Path("build/captioner")
 CAPTIONS = Path("build/captions.csv")
+CAPTION_DATA = Path("build/captions")
+"""The drawn captions, every word with its maps, for the page."""
 CAPTION_METRICS = Path("metrics/caption.json")
 CAPTION_PLOTS = Path("plots/captions")
 

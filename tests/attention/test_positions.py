@@ -8,6 +8,7 @@ from vit_atlas.attention.positions import (
     cosine_similarities,
     dot_products,
     grid_distances,
+    packed_similarities,
     position_metrics,
     rank_correlation,
     similarity_by_distance,
@@ -86,3 +87,16 @@ def test_a_single_patch_has_no_correlation() -> None:
 def test_grids_of_two_sizes_are_an_error() -> None:
     with pytest.raises(AtlasError, match="grid of 3x4 and the fine-tuned one of 2x2"):
         position_metrics(_random(), _random(2, 2))
+
+
+def test_the_page_gets_similarities_of_an_even_choice_of_patches() -> None:
+    similarity = cosine_similarities(np.random.default_rng(0).standard_normal((30, 20, 4)))
+    packed = packed_similarities(similarity, similarity, {"before": similarity_by_distance(similarity)})
+    assert packed["step"] == 2
+    assert packed["grid"].tolist() == [30, 20]
+    assert packed["before"].shape == (15, 10, 15, 10)
+    expected = similarity[0::2, 0::2, 0::2, 0::2]
+    np.testing.assert_allclose(packed["before"] / 127 - 1, expected, atol=0.005)
+    assert len(packed["curve_before_mean"]) == len(packed["curve_before_distance"])
+    small = cosine_similarities(np.ones((2, 3, 4)))
+    assert packed_similarities(small, small, {})["after"].shape == (2, 3, 2, 3)

@@ -1,10 +1,12 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from vit_atlas.attention.packed import LEVELS, read_arrays, unpack_maps
 from vit_atlas.captioning.atlas import make_caption_atlas
 from vit_atlas.captioning.run import train_captioner
 from vit_atlas.errors import AtlasError
@@ -42,12 +44,34 @@ def test_metrics_table_and_strips(trained):
         assert min(strip.size) > 200
 
 
+def test_the_page_gets_every_word_with_its_map_and_the_nouns_outlines(trained):
+    make_caption_atlas(CaptionsSettings(count=2))
+    content = read_json("build/captions/captions.json")
+    table = pd.read_csv("build/captions.csv").set_index("image")
+    arrays = read_arrays("build/captions/maps.npz", "caption-attn")
+    assert [photo["name"] for photo in content["photos"]] == ["51.png", "55.png"]
+    for index, photo in enumerate(content["photos"]):
+        words = [word["text"] for word in photo["words"]]
+        assert " ".join(words) == table.loc[photo["name"], "caption"]
+        assert all(0 < word["probability"] <= 1 for word in photo["words"])
+        assert photo["references"][0].startswith("A ")
+        assert photo["outlines"]["square"].startswith("M")
+        layers = unpack_maps(arrays[f"layers_{index}"], arrays[f"layers_{index}_peaks"])
+        drawn = unpack_maps(arrays[f"drawn_{index}"], arrays[f"drawn_{index}_peaks"])
+        assert layers.shape == (len(words), 2, 4, 4)
+        np.testing.assert_allclose(layers.sum(axis=(2, 3)), 1, atol=0.05)
+        np.testing.assert_allclose(layers.mean(axis=1), drawn, atol=2 * drawn.max() / LEVELS)
+        with Image.open(Path("build/captions") / photo["photo"]) as thumbnail:
+            assert thumbnail.size == (48, 36)
+
+
 def test_same_input_same_bytes(trained):
     settings = CaptionsSettings(count=1)
     make_caption_atlas(settings)
-    first = [Path("plots/captions/51.png").read_bytes(), Path("metrics/caption.json").read_bytes()]
+    files = ("plots/captions/51.png", "metrics/caption.json", "build/captions/maps.npz", "build/captions/captions.json")
+    first = [Path(name).read_bytes() for name in files]
     make_caption_atlas(settings)
-    assert [Path("plots/captions/51.png").read_bytes(), Path("metrics/caption.json").read_bytes()] == first
+    assert [Path(name).read_bytes() for name in files] == first
 
 
 def test_photos_without_any_captions_work(trained):

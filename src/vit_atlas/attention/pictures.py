@@ -1,6 +1,6 @@
 """The pictures of attn-viz: chosen photos with their maps, and the study's numbers drawn."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,8 +112,11 @@ def draw_photos(
     histogram: NormHistogram | None,
     settings: AttentionSettings,
     folder: Path,
+    also: Callable[[Chosen], None] = lambda chosen: None,
 ) -> dict[str, Array]:
     """Draw every chosen photo, the comparison of methods on the first ones, and all layers of the first photo.
+
+    ``also`` is called with each photo while its pass is at hand, so that nobody has to look at it twice.
 
     Returns:
         What build/attention/maps.npz holds: image_ids, paths, methods, and maps (photos, methods, rows, columns).
@@ -131,6 +134,7 @@ def draw_photos(
         rows.append(_comparison_row(chosen, part, study))
         found.append(part)
         paths.append(chosen.path)
+        also(chosen)
     save(draw_comparison(rows[:COMPARED], "IoU with the mask"), folder / "comparison.png")
     methods = list(found[0].maps)
     return {

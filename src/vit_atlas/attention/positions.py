@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from vit_atlas.attention.packed import pack_cosines
 from vit_atlas.errors import AtlasError
 
 Array = np.ndarray
@@ -84,6 +85,31 @@ def similarity_by_distance(similarity: Array) -> DistanceCurve:
         low=np.array([np.quantile(group, 0.1) for _, group in pairs]),
         high=np.array([np.quantile(group, 0.9) for _, group in pairs]),
     )
+
+
+LONGEST = 24
+"""Patches a side that a page can hold the similarities of."""
+
+
+def packed_similarities(before: Array, after: Array, curves: dict[str, DistanceCurve]) -> dict[str, Array]:
+    """What the atlas page shows of the cosine similarities ``before`` and ``after`` (rows, columns, rows, columns).
+
+    Returns:
+        ``before`` and ``after``: uint8 (rows, columns, rows, columns), of every ``step``-th patch of the ``grid`` if it
+        has more than :data:`LONGEST` a side; and ``curve_<when>_<distance|mean|low|high>``.
+    """
+    grid = before.shape[:2]
+    step = -(-max(grid) // LONGEST)
+    rows, columns = (slice((side - 1) % step // 2, None, step) for side in grid)
+    found = {
+        "before": pack_cosines(before[rows, columns, rows, columns]),
+        "after": pack_cosines(after[rows, columns, rows, columns]),
+        "grid": np.array(grid),
+        "step": np.array(step),
+    }
+    for when, curve in curves.items():
+        found |= {f"curve_{when}_{name}": np.asarray(values, float) for name, values in vars(curve).items()}
+    return found
 
 
 def position_metrics(before: Array, after: Array) -> dict[str, float | None]:

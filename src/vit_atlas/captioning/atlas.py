@@ -26,12 +26,13 @@ from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.captioning.texts import text_scores
 from vit_atlas.captioning.vocabulary import words_of
 from vit_atlas.captioning.words import Caption
+from vit_atlas.captioning.words_kept import save_words
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.captions import WordPanel, draw_strip
 from vit_atlas.figures.style import save
 from vit_atlas.files import atomic_file, atomic_folder, write_json
-from vit_atlas.paths import CAPTION_METRICS, CAPTION_PLOTS, CAPTIONING_DATA, CAPTIONS
+from vit_atlas.paths import CAPTION_DATA, CAPTION_METRICS, CAPTION_PLOTS, CAPTIONING_DATA, CAPTIONS
 from vit_atlas.settings import CaptionsSettings
 
 BATCH = 16
@@ -73,10 +74,12 @@ def make_caption_atlas(settings: CaptionsSettings) -> None:
     view = View(settings.layer, settings.head)
     findings = describe(open_captioner(), subjects, {subject.name for subject in chosen}, settings, view)
     metrics = caption_metrics(findings, tested, unseen)
+    stems = safe_stems([subject.name for subject in chosen])
     with atomic_folder(CAPTION_PLOTS) as folder:
-        stems = safe_stems([subject.name for subject in chosen])
         for subject, stem in zip(chosen, stems, strict=True):
             save(strip(subject, findings.kept[subject.name], view), folder / f"{stem}.png")
+    with atomic_folder(CAPTION_DATA) as folder:
+        save_words(folder, chosen, stems, findings.kept, view)
     with atomic_file(CAPTIONS) as temporary:
         pd.DataFrame(findings.rows).to_csv(temporary, index=False, lineterminator="\n")
     write_json(CAPTION_METRICS, metrics)
