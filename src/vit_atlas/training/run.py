@@ -9,6 +9,7 @@ import torch
 from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.errors import AtlasError
+from vit_atlas.model_card import write_card
 from vit_atlas.models.loading import Classifier, load_pretrained
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL
@@ -45,6 +46,7 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
             classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
         )
         classifier.save(MODEL)
+        write_card(MODEL, sections, manifest, history)
         write_history(history, HISTORY)
     checkpoints.remove()
 
