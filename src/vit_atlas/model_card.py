@@ -26,6 +26,9 @@ TASK = "image-classification"
 DATASET_TYPE = "imagefolder"
 DATASET_NAME = "data/classification"
 
+WITHOUT_EFFECT = ("workers", "checkpoint_steps")
+"""Settings that change nothing in the model, and so nothing in its folder."""
+
 _BODY = """
 # {title}
 
@@ -172,7 +175,7 @@ def _body(folder: Path, name: str, sections: Mapping[str, BaseModel], manifest: 
 def _settings(sections: Mapping[str, BaseModel]) -> str:
     rows = ["| setting | value |", "|---|---|"]
     for section, content in sections.items():
-        for key, value in content.model_dump(mode="json").items():
+        for key, value in content.model_dump(mode="json", exclude=set(WITHOUT_EFFECT)).items():
             shown = (
                 Path(str(value)).name if (section, key) == ("model", "name") and Path(str(value)).is_dir() else value
             )
