@@ -5,9 +5,12 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    from vit_atlas.training import finetune
+    model, augment, settings = read_settings("model", "augment", "finetune")
 
-    finetune(*read_settings("model", "augment", "finetune"))
+    from vit_atlas.training import finetune, launch
+
+    if not launch(__file__, settings.processes):
+        finetune(model, augment, settings)
 
 
 if __name__ == "__main__":

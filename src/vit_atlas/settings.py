@@ -90,7 +90,7 @@ class FinetuneSettings(Section):
     epochs: int = Field(3, ge=1)
     """Passes over the training photos."""
     batch_size: int = Field(32, ge=1)
-    """Photos a training step, a device."""
+    """Photos a training step, those of all processes together."""
     learning_rate: float = Field(2e-4, gt=0)
     """Peak learning rate of the last block (AdamW)."""
     head_learning_rate: float | None = Field(None, gt=0)
@@ -113,6 +113,8 @@ class FinetuneSettings(Section):
     """Seed of the head's weights, the order of photos and their augmentation."""
     workers: int = Field(0, ge=0)
     """Processes that load and augment photos; 0 loads in the training process. Changes nothing in the result."""
+    processes: Literal["auto"] | Annotated[int, Field(ge=1)] = 1
+    """Processes that train together on this machine, started as torchrun does; `auto` is one for each GPU."""
     checkpoint_steps: int = Field(50, ge=1)
     """Steps between checkpoints to resume from."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,5 +1,6 @@
 """Fine-tuning as a whole, on a few small photos and a tiny random model."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from vit_atlas.files import write_json
 from vit_atlas.models.loading import load_finetuned, load_pretrained
 from vit_atlas.paths import CHECKPOINTS, CLASSES, HISTORY, MANIFEST, MODEL, TRUNK_CACHE
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
-from vit_atlas.training import cache, finetune
+from vit_atlas.training import finetune
 from vit_atlas.training.loop import NetworkTrainer
 
 CLASSES_MADE = ["blue", "red"]
@@ -97,7 +98,7 @@ def test_learns_colours_and_leaves_nothing_behind(project: Path, trainable_block
     assert history["val_accuracy"].count() == 6
     assert history["val_accuracy"].max() == 1.0
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
-    assert not any((project / CHECKPOINTS).iterdir())
+    assert [path.name for path in (project / CHECKPOINTS).iterdir()] == ["finetune.lock"]
     assert not TRUNK_CACHE.exists()
 
 
@@ -183,7 +184,7 @@ def test_a_checkpoint_cut_off_while_written_is_not_used(project: Path, monkeypat
             run()
     folder = next(CHECKPOINTS.iterdir())
     assert sorted(path.name for path in folder.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
-    (folder / "checkpoint-4" / "complete").unlink()
+    (folder / "checkpoint-4" / "complete.json").unlink()
     (folder / "checkpoint-4" / "optimizer.pt").write_bytes(b"half")
     done = count_steps(monkeypatch)
     run()
@@ -242,7 +243,7 @@ def test_disk_that_fills_up_unseen(project: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(AtlasError, match=r"no room for the trunk cache .*No space left on device"):
         run()
     assert not TRUNK_CACHE.exists()

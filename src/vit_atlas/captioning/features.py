@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from vit_atlas.captioning.backbones import Backbone
 from vit_atlas.data.photos import open_photo
-from vit_atlas.files import atomic_file, require_free_space
+from vit_atlas.files import atomic_file, require_free_space, reserve, telling_full_disk
 
 BATCH = 32
 
@@ -51,7 +51,9 @@ def _compute(paths: Sequence[Path], backbone: Backbone, folder: Path, key: str, 
         folder.mkdir(parents=True, exist_ok=True)
         size = int(np.prod(shape)) * 2
         require_free_space(folder, size, "keeping the photos' features", "set captioner.image_size to a smaller side")
-        np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        with telling_full_disk(partial):
+            np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            reserve(partial, partial.stat().st_size)
     features = np.lib.format.open_memmap(partial, mode="r+")
     with tqdm(total=len(paths), initial=done, desc="features", unit="photo") as bar:
         for start in range(done, len(paths), BATCH):

@@ -2,30 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchmetrics.functional.text import bleu_score
-from transformers import PrinterCallback, Trainer, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl
 
 from vit_atlas.captioning.captioner import SearchOptions, Vocabulary, vocabulary_of, write_captions
 from vit_atlas.captioning.network import CaptionNetwork
 from vit_atlas.captioning.vocabulary import to_tokens, words_of
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import CaptionerSettings
-from vit_atlas.training.callbacks import Epochs, Keeper, Progress
-from vit_atlas.training.checkpoints import Best, Checkpoints
+from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import Draw, EpochSampler
+from vit_atlas.training.trainer import CheckpointedTrainer, make_arguments
 
 PAD = 0
 SELECTION_PHOTOS = 400
 """At most this many photos of the val split are captioned after every epoch, for selection."""
 EVALUATION_BATCH = 64
+LOGS_PER_EPOCH = 4
 
 
 class CaptionedFeatures(Dataset):
@@ -82,37 +82,12 @@ class CaptionLoss(nn.Module):
         return {"loss": F.cross_entropy(scores.float(), torch.cat(targets), label_smoothing=smoothing)}
 
 
-class CaptionKeeper(Keeper):
-    """Keeps the weights with the highest BLEU-4 on the val split, and among equals the lowest loss there."""
+class CaptionTrainer(CheckpointedTrainer):
+    """The Trainer with our validation; the weights with the highest BLEU-4 there are kept."""
 
-    def on_evaluate(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        metrics: dict[str, float],
-        model: Any,
-        **kwargs: Any,
-    ) -> None:
-        """Keep the weights if they are the best so far."""
-        result = Best(metrics["eval_bleu4"], metrics["eval_loss"], state.global_step)
-        self._checkpoints.keep_if_better(result, model.state_dict())
-
-
-class CaptionTrainer(Trainer):
-    """The Trainer with our order of photos and our validation."""
-
-    def __init__(self, sampler: EpochSampler, vocabulary: Vocabulary, **options: Any):
-        super().__init__(data_collator=collate, **options)
-        self._sampler = sampler
+    def __init__(self, vocabulary: Vocabulary, **options: Any):
+        super().__init__(score="eval_bleu4", data_collator=collate, collate=collate, **options)
         self._vocabulary = vocabulary
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Photos in the sampler's order."""
-        loader: DataLoader = DataLoader(
-            self.train_dataset, batch_size=self.args.train_batch_size, sampler=self._sampler, collate_fn=collate
-        )
-        return self.accelerator.prepare(loader)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Loss, and BLEU-4 of greedy captions, on the val split."""
@@ -159,60 +134,24 @@ def fit_captioner(
     Raises:
         AtlasError: the loss is no longer a number.
     """
-    model = CaptionLoss(network, settings.label_smoothing)
-    sampler = EpochSampler(len(train), settings.seed)
-    progress = Progress()
-    vocabulary = vocabulary_of(tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, "the captioner")
     trainer = CaptionTrainer(
-        sampler,
-        vocabulary,
-        model=model,
-        args=_arguments(settings, len(train), checkpoints.folder),
+        vocabulary_of(tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, "the captioner"),
+        sampler=EpochSampler(len(train), settings.seed),
+        checkpoints=checkpoints,
+        model=CaptionLoss(network, settings.label_smoothing),
+        args=make_arguments(
+            settings,
+            len(train),
+            checkpoints,
+            LOGS_PER_EPOCH,
+            weight_decay=settings.weight_decay,
+            adam_beta2=0.98,
+        ),
         train_dataset=train,
         eval_dataset=val,
-        callbacks=[Epochs(sampler), CaptionKeeper(checkpoints), progress],
     )
-    trainer.remove_callback(PrinterCallback)
-    latest = checkpoints.latest()
-    try:
-        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
-    finally:
-        progress.close()
-    if checkpoints.best() is None or not np.isfinite(trainer.state.log_history[-1].get("train_loss", 0.0)):
+    trainer.train_on()
+    if not np.isfinite(trainer.state.log_history[-1].get("train_loss", 0.0)):
         raise AtlasError("the captioner's loss is no longer a finite number: lower captioner.learning_rate")
-    model.load_state_dict(checkpoints.best_weights())
+    trainer.load_best()
     return trainer.state.log_history
-
-
-def _arguments(settings: CaptionerSettings, photos: int, folder: Path) -> TrainingArguments:
-    steps = -(-photos // settings.batch_size)
-    cuda = torch.cuda.is_available()
-    half = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
-    )
-    return TrainingArguments(
-        output_dir=str(folder),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        adam_beta2=0.98,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_ratio * steps * settings.epochs),
-        logging_steps=max(1, steps // 4),
-        logging_nan_inf_filter=False,
-        # By steps, not by epoch: an evaluation at an epoch's last step then comes before the checkpoint of that step.
-        eval_strategy="steps",
-        eval_steps=steps,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_steps,
-        save_total_limit=2,
-        seed=settings.seed,
-        bf16=half,
-        # Without this, bfloat16 on a machine with no accelerator is taken for a mistake.
-        use_cpu=not torch.accelerator.is_available(),
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
-    )

@@ -2,14 +2,12 @@
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 import tokenizers
 import torch
 import transformers
 
-from vit_atlas.captioning import learning, network
+from vit_atlas.captioning import learning
 from vit_atlas.captioning.backbones import Backbone, describe_backbone, make_backbone
 from vit_atlas.captioning.dataset import CaptionedPhoto, read_captions
 from vit_atlas.captioning.features import cached_features, photos_key
@@ -20,8 +18,9 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_folder, write_json
 from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
 from vit_atlas.settings import CaptionerSettings
-from vit_atlas.training.checkpoints import Checkpoints
+from vit_atlas.training.checkpoints import Checkpoints, only_one, sources
 from vit_atlas.training.loop import deterministic
+from vit_atlas.training.processes import count
 
 FEATURES = CHECKPOINTS / "caption-features"
 """Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
@@ -34,8 +33,11 @@ def train_captioner(settings: CaptionerSettings) -> None:
     kept, and reused while photos and backbone stay the same.
 
     Raises:
-        AtlasError: captions are missing or wrong, or backbone or disk do not serve.
+        AtlasError: captions are missing or wrong, backbone or disk do not serve, the stage is running in this folder
+            already, or torchrun started several processes of it.
     """
+    if count() > 1:
+        raise AtlasError("caption-train trains in one process: start it with python, not with torchrun")
     if settings.kind != "trained":
         with atomic_folder(CAPTIONER) as folder:
             write_json(
@@ -44,16 +46,13 @@ def train_captioner(settings: CaptionerSettings) -> None:
         return
     photos = read_captions()
     train, val = _of_split(photos, "train"), _of_split(photos, "val")
-    backbone = make_backbone(settings)
-    with deterministic():
-        trained, tokenizer = _train(settings, train, val, backbone)
-    with atomic_folder(CAPTIONER) as folder:
-        save_captioner(folder, backbone, describe_backbone(settings), trained, tokenizer)
+    with only_one("caption-train"), deterministic():
+        _train(settings, train, val, make_backbone(settings))
 
 
 def _train(
     settings: CaptionerSettings, train: list[CaptionedPhoto], val: list[CaptionedPhoto], backbone: Backbone
-) -> tuple[CaptionNetwork, Any]:
+) -> None:
     tokenizer = learn_vocabulary((text for photo in train for text in photo.captions), settings.minimum_count)
     shape = NetworkShape(
         vocabulary=len(tokenizer),
@@ -81,8 +80,10 @@ def _train(
         settings,
         checkpoints,
     )
+    with atomic_folder(CAPTIONER) as folder:
+        save_captioner(folder, backbone, describe_backbone(settings), fresh.eval().to("cpu"), tokenizer)
+    # Only now: whoever is cut off before goes on from the last checkpoint.
     checkpoints.remove()
-    return fresh.eval().to("cpu"), tokenizer
 
 
 def _run_key(
@@ -98,8 +99,8 @@ def _run_key(
     digest = hashlib.sha256(repr(parts).encode())
     for photo in [*train, *val]:
         digest.update(repr((photo.name, photo.split, photo.captions)).encode())
-    for module in (learning, network):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for source in sources("captioning/learning.py", "captioning/network.py", "training"):
+        digest.update(source.read_bytes())
     return f"captioner-{digest.hexdigest()[:32]}"
 
 

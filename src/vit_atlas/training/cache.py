@@ -1,10 +1,8 @@
 """The frozen trunk's output, computed once and kept in memory-mapped files while a training runs."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import require_free_space
+from vit_atlas.files import require_free_space, reserve
 from vit_atlas.paths import TRUNK_CACHE
 from vit_atlas.training.datasets import AugmentedPhotos, CachedTokens, PlainPhotos
+from vit_atlas.training.processes import is_first, share_of, wait_for_all
 
 REMEDY = "free some, lower finetune.cached_views, or set finetune.trainable_blocks to all (slower, no cache)"
 HALF = np.dtype(np.float16)
+Files = dict[str, tuple[int, ...]]
+"""Shapes of arrays by file name."""
 
 
 @contextmanager
@@ -36,6 +37,8 @@ def cached(
     autocast: torch.dtype | None,
 ) -> Iterator[tuple[CachedTokens, CachedTokens]]:
     """Run the trunk over all views of the training photos and over the validation photos; remove the files at the end.
+
+    Several processes share the work and the files, so the project's folder is one that all of them see.
 
     Activations are kept in half precision (float16): 11 significant bits, an error far below that of the photo's own
     eight bits a channel.
@@ -57,27 +60,29 @@ def cached(
     Raises:
         AtlasError: the disk has no room, or an activation is too large for half precision.
     """
-    count = views * len(train) + len(val)
-    shutil.rmtree(TRUNK_CACHE, ignore_errors=True)  # Left behind only by a run that was killed.
-    needed = count * shape[0] * shape[1] * HALF.itemsize
-    require_free_space(TRUNK_CACHE, needed, f"the trunk cache ({count} photos and views)", REMEDY)
-    TRUNK_CACHE.mkdir(parents=True)
+    draws = [(view, index) for view in range(views) for index in range(len(train))]
+    files: Files = {"train.f16": (len(draws), *shape), "val.f16": (len(val), *shape)}
+    if is_first():
+        _make_files(files)
+    wait_for_all()
     try:
-        with tqdm(total=count, desc="frozen blocks", unit="photo", smoothing=0.1) as progress:
+        total = len(share_of(len(draws))) + len(share_of(len(val)))
+        with tqdm(total=total, desc="frozen blocks", unit="photo", smoothing=0.1, disable=not is_first()) as progress:
             run = _Runner(trunk.eval(), batch_size, workers, device, autocast, progress)
-            draws = [(view, index) for view in range(views) for index in range(len(train))]
-            train_tokens = run(train, draws, TRUNK_CACHE / "train.f16", shape)
-            val_tokens = run(val, list(range(len(val))), TRUNK_CACHE / "val.f16", shape)
+            run(train, draws, _opened("train.f16", files))
+            run(val, list(range(len(val))), _opened("val.f16", files))
+        wait_for_all()
         yield (
-            CachedTokens(train_tokens.reshape(views, len(train), *shape), train.labels),
-            CachedTokens(val_tokens[None], val.labels),
+            CachedTokens(_opened("train.f16", files).reshape(views, len(train), *shape), train.labels),
+            CachedTokens(_opened("val.f16", files)[None], val.labels),
         )
     finally:
-        shutil.rmtree(TRUNK_CACHE, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(TRUNK_CACHE, ignore_errors=True)
 
 
 class _Runner:
-    """Feeds photos through the trunk into a file."""
+    """Feeds photos through the trunk into a file; of several processes, each does its part."""
 
     def __init__(
         self,
@@ -94,15 +99,15 @@ class _Runner:
         self._autocast = autocast
         self._progress = progress
 
-    def __call__(self, photos: Dataset, draws: list[Any], path: Path, shape: tuple[int, int]) -> np.memmap:
-        tokens = _preallocated(path, (len(draws), *shape))
-        start = 0
-        for batch in DataLoader(photos, sampler=draws, **self._loading):
+    def __call__(self, photos: Dataset, draws: list[Any], tokens: np.memmap) -> None:
+        share = share_of(len(draws))
+        start = share.start
+        for batch in DataLoader(photos, sampler=draws[share.start : share.stop], **self._loading):
             hidden = self._forward(batch["pixel_values"])
             tokens[start : start + len(hidden)] = hidden.numpy()
             start += len(hidden)
             self._progress.update(len(hidden))
-        return tokens
+        tokens.flush()
 
     @torch.inference_mode()
     def _forward(self, pixels: Tensor) -> Tensor:
@@ -118,15 +123,20 @@ class _Runner:
         return half
 
 
-def _preallocated(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A memory-mapped array whose room on the disk is taken now: running out of it later would kill the process."""
-    with path.open("wb") as file:
-        size = int(np.prod(shape)) * HALF.itemsize
-        try:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-        except OSError as error:
-            raise AtlasError(f"no room for the trunk cache in {path.parent} ({error.strerror}): {REMEDY}") from None
-    return np.memmap(path, dtype=HALF, mode="r+", shape=shape)
+def _make_files(files: Files) -> None:
+    """Make the files, and take their room on the disk now: running out of it later would kill the process."""
+    shutil.rmtree(TRUNK_CACHE, ignore_errors=True)  # Left behind only by a run that was killed.
+    sizes = {name: int(np.prod(shape)) * HALF.itemsize for name, shape in files.items()}
+    photos = sum(shape[0] for shape in files.values())
+    require_free_space(TRUNK_CACHE, sum(sizes.values()), f"the trunk cache ({photos} photos and views)", REMEDY)
+    TRUNK_CACHE.mkdir(parents=True)
+    try:
+        for name, size in sizes.items():
+            reserve(TRUNK_CACHE / name, size)
+    except OSError as error:
+        shutil.rmtree(TRUNK_CACHE, ignore_errors=True)
+        raise AtlasError(f"no room for the trunk cache in {TRUNK_CACHE} ({error.strerror}): {REMEDY}") from None
+
+
+def _opened(name: str, files: Files) -> np.memmap:
+    return np.memmap(TRUNK_CACHE / name, dtype=HALF, mode="r+", shape=files[name])

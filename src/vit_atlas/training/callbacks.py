@@ -11,6 +11,7 @@ from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Best, Checkpoints
 from vit_atlas.training.datasets import EpochSampler
 from vit_atlas.training.history import curve_points
+from vit_atlas.training.processes import is_first, wait_for_all
 
 
 class Epochs(TrainerCallback):
@@ -29,8 +30,10 @@ class Epochs(TrainerCallback):
 class Keeper(TrainerCallback):
     """Marks whole checkpoints and keeps the weights of the best epoch."""
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints, score: str) -> None:
+        """Keep the weights with the highest ``score``, a name among the validation's results."""
         self._checkpoints = checkpoints
+        self._score = score
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log wherever a checkpoint is written: the mean loss since the last log is not part of a checkpoint."""
@@ -47,12 +50,15 @@ class Keeper(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Keep the weights if they are the best so far."""
-        result = Best(metrics["eval_accuracy"], metrics["eval_loss"], state.global_step)
-        self._checkpoints.keep_if_better(result, model.state_dict())
+        if state.is_world_process_zero:
+            result = Best(metrics[self._score], metrics["eval_loss"], state.global_step)
+            self._checkpoints.keep_if_better(result, model.state_dict())
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Declare the checkpoint whole."""
-        self._checkpoints.mark(state.global_step)
+        """Declare the checkpoint whole, when every process has written its part."""
+        wait_for_all()
+        if state.is_world_process_zero:
+            self._checkpoints.mark(state.global_step)
 
 
 class Curves(TrainerCallback):
@@ -91,7 +97,9 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Open the bar, at the step that a resumed training has reached."""
-        self._bar = tqdm(total=state.max_steps, initial=state.global_step, desc="training", unit="step")
+        self._bar = tqdm(
+            total=state.max_steps, initial=state.global_step, desc="training", unit="step", disable=not is_first()
+        )
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move on by a step."""

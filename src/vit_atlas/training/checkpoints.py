@@ -1,8 +1,11 @@
 """Checkpoints: whose they are, which of them are whole, and the weights that did best so far."""
 
 import hashlib
+import json
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,17 +13,20 @@ from typing import Any
 import torch
 import torchvision
 import transformers
-from safetensors import safe_open
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import vit_atlas
-from vit_atlas.files import atomic_file
+from vit_atlas.errors import AtlasError
+from vit_atlas.files import atomic_file, write_json
 from vit_atlas.paths import CHECKPOINTS
 from vit_atlas.tracking.keys import canonical_json
+from vit_atlas.training.processes import count
 
-_CODE = ("training", "models", "data/augmentation.py", "data/photos.py")
-_MARK = "complete"
+_CODE = ("training", "models", "data/augmentation.py", "data/photos.py", "inference.py", "probe.py")
+_MARK = "complete.json"
 
 
 def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, Tensor]) -> str:
@@ -28,20 +34,52 @@ def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, T
 
     Args:
         manifest: holds the photos' own hashes.
-        settings: sections by name. ``finetune.workers`` changes no result and does not count.
+        settings: sections by name. ``finetune.workers`` changes no result and does not count; of processes it is the
+            number that really train.
         initial: the weights that training starts from.
     """
     digest = hashlib.sha256(manifest.read_bytes())
     plain = {name: section.model_dump(mode="json") for name, section in settings.items()}
     plain["finetune"].pop("workers")
+    plain["finetune"]["processes"] = count()
     digest.update(canonical_json(plain).encode())
     digest.update(" ".join(library.__version__ for library in (torch, torchvision, transformers)).encode())
-    for source in _sources():
+    for source in sources(*_CODE):
         digest.update(source.read_bytes())
-    for name, tensor in initial.items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().numpy().tobytes())
+    digest.update(_weights_hash(initial).encode())
     return digest.hexdigest()[:32]
+
+
+def sources(*names: str) -> list[Path]:
+    """The package's files of these names; of a folder, all its modules."""
+    root = Path(vit_atlas.__file__).parent
+    found: list[Path] = []
+    for name in names:
+        place = root / name
+        found += sorted(place.glob("*.py")) if place.is_dir() else [place]
+    return found
+
+
+@contextmanager
+def only_one(stage: str) -> Iterator[None]:
+    """Keep a second run of ``stage`` in this folder out while the block runs; a process that dies lets go by itself.
+
+    Raises:
+        AtlasError: another process is running it.
+    """
+    CHECKPOINTS.mkdir(exist_ok=True)
+    lock = FileLock(CHECKPOINTS / f"{stage}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise AtlasError(
+            f"{stage} is already running in this folder (another process holds {CHECKPOINTS / stage}.lock): "
+            "wait until it has ended, then run this again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -68,18 +106,33 @@ class Checkpoints:
         return self.folder / "best.safetensors"
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint; those that were being written when a run was cut off are removed."""
-        whole = []
-        for path in self.folder.glob("checkpoint-*"):
-            if (path / _MARK).exists():
-                whole.append(path)
-            else:
-                shutil.rmtree(path)
-        return max(whole, key=lambda path: int(path.name.removeprefix("checkpoint-")), default=None)
+        """The newest whole checkpoint, or None; newer ones are removed.
+
+        A checkpoint that was being written when a run was cut off is not whole. Nor is one whose files are not those
+        that were written: it is told on stderr, and the one before it serves. Without the best weights that a
+        checkpoint knows of, all of them are removed.
+        """
+        found = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        for path in reversed(found):
+            damaged = self._damaged_file(path) if (path / _MARK).exists() else None
+            if damaged == self._best:
+                _warn(damaged, "training starts anew")
+                self.remove()
+                return None
+            if damaged is None and (path / _MARK).exists():
+                return path
+            if damaged is not None:
+                _warn(damaged, "training goes on from an earlier checkpoint, or starts anew")
+            shutil.rmtree(path)
+        self.remove()
+        return None
 
     def mark(self, step: int) -> None:
         """Declare the checkpoint of ``step`` whole, now that all of it is written."""
-        (self.folder / f"checkpoint-{step}" / _MARK).touch()
+        folder = self.folder / f"checkpoint-{step}"
+        best = self.best()
+        hashes = {path.name: _file_hash(path) for path in sorted(folder.iterdir())}
+        write_json(folder / _MARK, {"best_step": best.step if best else None, "files": hashes})
 
     def best(self) -> Best | None:
         """The best result kept, or None."""
@@ -89,12 +142,37 @@ class Checkpoints:
             kept = file.metadata()
         return Best(float(kept["accuracy"]), float(kept["loss"]), int(kept["step"]))
 
+    def _damaged_file(self, checkpoint: Path) -> Path | None:
+        """A file of a checkpoint that is missing or not as it was written, or None; its best weights count."""
+        try:
+            mark = json.loads((checkpoint / _MARK).read_text(encoding="utf-8"))
+            hashes, best_step = mark["files"], mark["best_step"]
+        except (ValueError, KeyError, TypeError):
+            return checkpoint / _MARK
+        if best_step is not None and not self._best_is_whole():
+            return self._best
+        for name, expected in hashes.items():
+            path = checkpoint / name
+            if not path.is_file() or _file_hash(path) != expected:
+                return path
+        return None
+
+    def _best_is_whole(self) -> bool:
+        try:
+            with safe_open(self._best, framework="pt") as file:
+                kept = file.metadata()
+            return _weights_hash(load_file(self._best)) == kept["sha256"]
+        except (OSError, SafetensorError, KeyError, TypeError):
+            return False
+
     def keep_if_better(self, result: Best, weights: Mapping[str, Tensor]) -> None:
         """Keep ``weights`` in the place of the best so far, if ``result`` beats that."""
         if result.beats(self.best()):
+            plain = {name: value.detach().cpu().contiguous() for name, value in sorted(weights.items())}
             metadata = {"accuracy": repr(result.accuracy), "loss": repr(result.loss), "step": str(result.step)}
+            metadata["sha256"] = _weights_hash(plain)
             with atomic_file(self._best) as temporary:
-                save_file({name: value.contiguous() for name, value in weights.items()}, temporary, metadata)
+                save_file(plain, temporary, metadata)
 
     def best_weights(self) -> dict[str, Tensor]:
         """The weights of the best result."""
@@ -105,10 +183,19 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _sources() -> list[Path]:
-    root = Path(vit_atlas.__file__).parent
-    found: list[Path] = []
-    for name in _CODE:
-        place = root / name
-        found += sorted(place.glob("*.py")) if place.is_dir() else [place]
-    return found
+def _weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """Hash of names and values, in the order of names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _warn(damaged: Path, consequence: str) -> None:
+    sys.stderr.write(f"warning: {damaged} is not as it was written: {consequence}\n")

@@ -10,52 +10,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 
 from vit_atlas.settings import FinetuneSettings
 from vit_atlas.tracking import Stream
-from vit_atlas.training.callbacks import Curves, Epochs, Keeper, Progress
+from vit_atlas.training.callbacks import Curves
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import EpochSampler
 from vit_atlas.training.history import history_table
+from vit_atlas.training.processes import IGNORED, SharedBatches, Uncounted, batch_share, count
+from vit_atlas.training.trainer import CheckpointedTrainer, make_arguments
 
 LOGS_PER_EPOCH = 10
 
 
 def training_arguments(settings: FinetuneSettings, photos: int, checkpoints: Checkpoints) -> TrainingArguments:
-    """The Trainer's arguments for ``photos`` training photos."""
-    cuda = torch.cuda.is_available()
-    steps = -(-photos // (settings.batch_size * max(1, torch.cuda.device_count())))
-    half = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
-    )
-    return TrainingArguments(
-        output_dir=str(checkpoints.folder),
-        num_train_epochs=settings.epochs,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_ratio * steps * settings.epochs),
-        logging_strategy="steps",
-        logging_steps=max(1, steps // LOGS_PER_EPOCH),
-        logging_nan_inf_filter=False,
-        # By steps, not by epoch: an evaluation at an epoch's last step then comes before the checkpoint of that step.
-        eval_strategy="steps",
-        eval_steps=steps,
-        save_strategy="steps",
-        save_steps=settings.checkpoint_steps,
-        save_total_limit=2,
-        seed=settings.seed,
-        bf16=half,
-        # Without this, bfloat16 on a machine with no accelerator is taken for a mistake.
-        use_cpu=not torch.accelerator.is_available(),
-        torch_compile=settings.compile == "on" or (settings.compile == "auto" and cuda),
+    """The Trainer's arguments for ``photos`` training photos.
+
+    Raises:
+        AtlasError: several processes cannot share a batch.
+    """
+    compiled = settings.compile == "on" or (settings.compile == "auto" and torch.cuda.is_available())
+    return make_arguments(
+        settings,
+        photos,
+        checkpoints,
+        LOGS_PER_EPOCH,
+        per_device_eval_batch_size=batch_share(settings.batch_size),
+        torch_compile=compiled,
         dataloader_num_workers=settings.workers,
-        dataloader_pin_memory=cuda,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-        report_to="none",
     )
 
 
@@ -72,25 +55,37 @@ class Network(nn.Module):
         return {"logits": self.classifier(pixel_values=pixel_values).logits}
 
 
-class NetworkTrainer(Trainer):
-    """The Trainer with our loss, parameter groups and order of photos."""
+class NetworkTrainer(CheckpointedTrainer):
+    """The Trainer with our loss and parameter groups, also in several"""
 
     optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, smoothing: float, groups: list[dict[str, Any]], sampler: EpochSampler, **options: Any) -> None:
-        super().__init__(compute_metrics=accuracy, **options)
-        self._smoothing = smoothing
+    def __init__(self, settings: FinetuneSettings, groups: list[dict[str, Any]], **options: Any) -> None:
+        super().__init__(compute_metrics=accuracy, score="eval_accuracy", **options)
+        self._settings = settings
         self._groups = groups
-        self._sampler = sampler
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Cross-entropy; smoothed in training, plain in validation."""
         outputs = model(**inputs)
-        smoothing = self._smoothing if model.training else 0.0
-        loss = functional.cross_entropy(outputs["logits"].float(), inputs["labels"], label_smoothing=smoothing)
+        logits, labels = outputs["logits"].float(), inputs["labels"]
+        smoothing = self._settings.label_smoothing if model.training else 0.0
+        if model.training and count() > 1:
+            loss = self._shared_loss(logits, labels, smoothing)
+        else:
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return (loss, outputs) if return_outputs else loss
+
+    def _shared_loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """This process's part of the mean over the whole batch, times their number: averaging gradients divides by it.
+
+        The last batch of an epoch may give the processes unequal numbers of photos.
+        """
+        photos = self.accelerator.reduce((labels != IGNORED).sum(), "sum")
+        total = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+        return total * count() / photos
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW over the parameter groups given."""
@@ -99,15 +94,17 @@ class NetworkTrainer(Trainer):
         return self.optimizer
 
     def get_train_dataloader(self) -> DataLoader:
-        """Training photos in the sampler's order."""
+        """Training photos in the sampler's order; of several processes, each gets its part of every batch."""
+        if count() == 1:
+            return super().get_train_dataloader()
         loader: DataLoader = DataLoader(
-            self.train_dataset,
-            batch_size=self.args.train_batch_size,
-            sampler=self._sampler,
+            Uncounted(self.train_dataset),
+            batch_sampler=SharedBatches(self._sampler, self._settings.batch_size),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
         )
-        return self.accelerator.prepare(loader)
+        # Not through accelerate, which would divide the batches among the processes once more.
+        return loader
 
 
 def fit(
@@ -125,26 +122,19 @@ def fit(
     Best is the highest accuracy on ``val``, and among equals the lowest loss there. A whole checkpoint in
     ``checkpoints`` is where training goes on. ``groups`` are the optimiser's parameter groups.
     """
-    network = Network(classifier)
-    sampler = EpochSampler(len(train), settings.seed)  # type: ignore[arg-type]
-    progress = Progress()
     trainer = NetworkTrainer(
-        settings.label_smoothing,
+        settings,
         groups,
-        sampler,
-        model=network,
+        sampler=EpochSampler(len(train), settings.seed),  # type: ignore[arg-type]
+        checkpoints=checkpoints,
+        callbacks=[Curves(stream)],
+        model=Network(classifier),
         args=args,
         train_dataset=train,
         eval_dataset=val,
-        callbacks=[Epochs(sampler), Keeper(checkpoints), Curves(stream), progress],
     )
-    trainer.remove_callback(PrinterCallback)
-    latest = checkpoints.latest()
-    try:
-        trainer.train(resume_from_checkpoint=str(latest) if latest else None)
-    finally:
-        progress.close()
-    network.load_state_dict(checkpoints.best_weights())
+    trainer.train_on()
+    trainer.load_best()
     return history_table(trainer.state.log_history)
 
 

@@ -1,5 +1,6 @@
 """One fine-tuning from settings and manifest to build/model and build/history.csv."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,39 +17,56 @@ from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream, open_stream, training_key
 from vit_atlas.training.cache import cached
-from vit_atlas.training.checkpoints import Checkpoints, run_key
+from vit_atlas.training.checkpoints import Checkpoints, only_one, run_key
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.head import start_from_probe
 from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.optimizer import freeze, parameter_groups
+from vit_atlas.training.processes import from_first, is_first, joined
 
 
 def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
     """Fine-tune the pretrained model on the manifest's train split, select on its val split, write the outputs.
 
     An interrupted run of the same settings, photos and code is resumed from its last checkpoint. The curves go to
-    MLflow while they grow. Photos of the test split are never opened.
+    MLflow while they grow. Photos of the test split are never opened. Under torchrun the processes share the work, and
+    the first of them writes.
 
     Raises:
-        AtlasError: inputs are missing or wrong, as told by what reads them; the trunk cache does not fit on the disk.
+        AtlasError: inputs are missing or wrong, as told by what reads them; the disk has no room; the stage is running
+            in this folder already; several processes cannot share a batch.
     """
+    with only_one("finetune") if is_first() else nullcontext(), joined():
+        _finetune(model, augment, settings)
+
+
+def _finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
     manifest, classes = read_manifest(MANIFEST), read_classes(CLASSES)
     train, val = _rows(manifest, "train"), _rows(manifest, "val")
     classifier = load_pretrained(model, classes, settings.seed)
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
-    checkpoints = Checkpoints(run_key(Path(MANIFEST), sections, classifier.model.state_dict()))
-    if settings.head_init == "probe" and checkpoints.latest() is None:
+    initial = classifier.model.state_dict()
+    checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial)))
+    if settings.head_init == "probe" and from_first(checkpoints.latest) is None:
         start_from_probe(classifier, train, val, settings.batch_size)
     photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))
-    with open_stream(training_key(MANIFEST, sections), sections) as stream, deterministic():
+    with _stream(sections) as stream, deterministic():
         history = train_classifier(
             classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
         )
-        classifier.save(MODEL)
-        write_card(MODEL, sections, manifest, history)
-        write_history(history, HISTORY)
-    checkpoints.remove()
+        if is_first():
+            classifier.save(MODEL)
+            write_card(MODEL, sections, manifest, history)
+            write_history(history, HISTORY)
+    if is_first():
+        checkpoints.remove()
+
+
+def _stream(sections: dict[str, Any]) -> AbstractContextManager[Stream]:
+    if is_first():
+        return open_stream(training_key(MANIFEST, sections), sections)
+    return nullcontext(Stream(None, None))
 
 
 def train_classifier(
