@@ -1,0 +1,147 @@
+"""`vit-atlas explain`: what the model makes of your photos."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.settings import MapMethod
+
+if TYPE_CHECKING:
+    from vit_atlas.explain.page import Page
+    from vit_atlas.explain.run import Explainer, Explanation
+
+METHODS = get_args(MapMethod)
+DEFAULT_OUT = Path("explain")
+
+
+def explain(
+    photos: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO",
+            help="Photos, folders (with all below), globs in quotes ('photos/**/*.jpg'), or - for paths on stdin.",
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="A saved Hugging Face image classifier (folder or hub id); build/model by default."),
+    ] = None,
+    captioner: Annotated[
+        Path | None, typer.Option(help="A captioner's folder; build/captioner where there is one by default.")
+    ] = None,
+    caption: Annotated[bool, typer.Option("--caption/--no-caption", help="Write a caption, word by word.")] = True,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help=f"How maps are made, repeatable: {', '.join(METHODS)}.", show_default="head_mean"),
+    ] = None,
+    layer: Annotated[
+        int, typer.Option(help="Layer of head_mean, head_max and best_head, from 0; negative counts from the last.")
+    ] = -1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of pictures and index.html.", show_default=str(DEFAULT_OUT))
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object a photo on stdout; pictures are drawn only with --out."),
+    ] = False,
+) -> None:
+    """Explain photos: likeliest classes, where the model looked, and a caption with where each word came from."""
+    methods = method or ["head_mean"]
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(METHODS)}")
+
+    from vit_atlas.explain.sources import find_photos
+
+    found = find_photos(photos, _stdin_lines, out or DEFAULT_OUT)
+    for problem in found.problems:
+        _complain(problem)
+    if not found.paths:
+        raise typer.Exit(1)
+    folder = out if json else out or DEFAULT_OUT
+    explainer = _explainer(model, captioner, caption, methods, layer, folder)
+    if _run(explainer, found.paths, found.problems, model, json):
+        raise typer.Exit(1)
+
+
+def _explainer(
+    model: str | None,
+    captioner: Path | None,
+    caption: bool,
+    methods: list[str],
+    layer: int,
+    out: Path | None,
+) -> "Explainer":
+    from vit_atlas.explain.captions import Writer, captioner_folder
+    from vit_atlas.explain.looking import ask
+    from vit_atlas.explain.model import open_model
+    from vit_atlas.explain.run import Explainer
+
+    writer = Writer(captioner) if captioner_folder(captioner, caption) else None
+    classifier = open_model(model)
+    return Explainer(classifier, ask(classifier, methods, layer, own=model is None), writer, out)
+
+
+def _run(explainer: "Explainer", paths: list[Path], problems: list[str], model: str | None, as_lines: bool) -> bool:
+    """Explain all photos, tell each result at once, write the page; whether anything went wrong."""
+    from tqdm import tqdm
+
+    from vit_atlas.explain.page import Page
+
+    problems = list(problems)
+    page = None
+    if explainer.out is not None:
+        page = Page(explainer.out, explainer.asked, model or "build/model", problems=problems)
+    bar = tqdm(explainer.explain(paths), total=len(paths), desc="Explaining", unit="photo", disable=len(paths) < 2)
+    try:
+        for explanation in bar:
+            _tell(explanation, explainer, as_lines)
+            if page is not None:
+                page.add(explanation)
+            if explanation.problem and explanation.problem not in problems:
+                problems.append(explanation.problem)
+                _complain(explanation.problem)
+    finally:  # what is done stays of use when the user stops the rest
+        _finish(page, as_lines)
+    return bool(problems)
+
+
+def _tell(explanation: "Explanation", explainer: "Explainer", as_lines: bool) -> None:
+    from tqdm import tqdm
+
+    from vit_atlas.explain.run import as_json
+    from vit_atlas.explain.sources import shown
+
+    if explanation.looked is None:
+        return
+    if as_lines:
+        lines = [as_json(explanation, explainer.asked)]
+    else:
+        guesses = ", ".join(f"{one.label} {one.probability:.1%}" for one in explanation.looked.predictions)
+        lines = [f"{shown(explanation.path)}: {guesses}"]
+        if explanation.written is not None:
+            lines.append(f"  “{explanation.written.text}”")
+    with tqdm.external_write_mode(file=sys.stdout):
+        for line in lines:
+            typer.echo(line)
+
+
+def _finish(page: "Page | None", as_lines: bool) -> None:
+    if page is not None and page.entries:
+        typer.echo(f"page: {page.write()}", err=as_lines)
+
+
+def _complain(sentence: str) -> None:
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        typer.echo(f"error: {sentence}", err=True)
+
+
+def _stdin_lines() -> Iterator[str]:
+    return (os.fsdecode(line) for line in sys.stdin.buffer)

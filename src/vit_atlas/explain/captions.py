@@ -1,0 +1,91 @@
+"""A caption of one photo, written by the captioner that is opened when the first is asked for."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors import SafetensorError
+
+from vit_atlas.captioning.captioner import Captioner, SearchOptions
+from vit_atlas.captioning.looks import View
+from vit_atlas.captioning.opening import open_captioner
+from vit_atlas.captioning.words import Caption
+from vit_atlas.errors import AtlasError
+from vit_atlas.figures.captions import WordPanel
+from vit_atlas.paths import CAPTIONER, PARAMS
+from vit_atlas.settings import CaptionsSettings, load_settings
+
+
+@dataclass(frozen=True)
+class Written:
+    """A caption, and for every word how likely it was and where the captioner looked."""
+
+    text: str
+    ended: bool
+    """False: cut at the longest length allowed."""
+    words: tuple[WordPanel, ...]
+    note: str
+    """Which maps these are."""
+
+
+class Writer:
+    """Writes captions as caption-attn does: with the settings of params.yaml where there is one.
+
+    Args:
+        folder: what caption-train wrote, or the like; None is build/captioner.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder or CAPTIONER
+        own = folder is None and PARAMS.is_file()
+        self._settings = load_settings().captions if own else CaptionsSettings.model_validate({})
+
+    def open(self) -> None:
+        """Open the captioner, once.
+
+        Raises:
+            AtlasError: it cannot be had.
+        """
+        try:
+            self._captioner  # noqa: B018 (reading it opens it)
+        except SafetensorError as error:
+            raise AtlasError(f"a file of {self.folder} cannot be read ({error}): train or copy it again") from None
+
+    def write(self, photo: Image.Image) -> Written:
+        """Caption one photo.
+
+        Raises:
+            AtlasError: the captioner cannot be opened, or the photo is too small.
+        """
+        settings = self._settings
+        options = SearchOptions(settings.max_length, settings.beams, settings.length_penalty)
+        (caption,) = self._captioner.caption([photo], options)
+        view = View(settings.layer, settings.head)
+        self._require(view, caption)
+        words = tuple(WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words)
+        return Written(caption.text, caption.ended, words, _note(view))
+
+    @cached_property
+    def _captioner(self) -> Captioner:
+        return open_captioner(self.folder)
+
+    def _require(self, view: View, caption: Caption) -> None:
+        layers, heads = caption.words[0].maps.shape[:2] if caption.words else (np.inf, np.inf)
+        if view.layer is not None and not -layers <= view.layer < layers:
+            raise AtlasError(f"captions.layer is {view.layer}, and {self.folder} has {layers} decoder layers")
+        if view.head is not None and view.head >= heads:
+            raise AtlasError(f"captions.head is {view.head}, and the layers of {self.folder} have {heads} heads")
+
+
+def captioner_folder(wanted: Path | None, captions: bool) -> bool:
+    """Whether there is a captioner to use: one that is asked for must be, build/captioner may be."""
+    return captions and (wanted is not None or CAPTIONER.is_dir())
+
+
+def _note(view: View) -> str:
+    layer = "mean over layers" if view.layer is None else f"layer {view.layer}"
+    head = "mean over heads" if view.head is None else f"head {view.head}"
+    return f"cross-attention, {layer}, {head}; p is the word's probability after the words before it"

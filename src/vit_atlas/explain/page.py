@@ -1,0 +1,128 @@
+"""index.html: all explained photos on one page that works offline, with small copies of the pictures inside."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from vit_atlas.explain.looking import Asked, Prediction
+from vit_atlas.explain.run import Explanation
+from vit_atlas.explain.sources import shown
+from vit_atlas.figures.attention import overlay, small
+from vit_atlas.files import atomic_file
+
+NAME = "index.html"
+MOST = 200
+"""Photos on the page: about 60 KB each."""
+SIDE = 360
+"""Longest side of photo and maps in pixels."""
+WORD_SIDE = 200
+"""Longest side of the map of a word in pixels."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture on the page."""
+
+    title: str
+    alt: str
+    source: str
+    """A data: address."""
+    width: int
+    height: int
+    probability: float | None = None
+    """Of a word."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photo on the page."""
+
+    path: str
+    predictions: Sequence[Prediction]
+    panels: list[Panel]
+    caption: str | None
+    ended: bool
+    words: list[Panel]
+    files: list[str]
+    """Names of the full pictures beside the page."""
+
+
+@dataclass
+class Page:
+    """Gathers photos and writes them as one page.
+
+    Args:
+        folder: where the page goes, beside the pictures.
+        asked: the maps' methods, for their titles.
+        model: what people call the model.
+    """
+
+    folder: Path
+    asked: Asked
+    model: str
+    entries: list[Entry] = field(default_factory=list)
+    more: int = 0
+    """Photos that had no room."""
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, explanation: Explanation) -> None:
+        """Put a photo on the page, while there is room."""
+        if explanation.looked is None or explanation.photo is None:
+            return
+        if len(self.entries) == MOST:
+            self.more += 1
+            return
+        written = explanation.written
+        picture, tiny = small(explanation.photo, SIDE), small(explanation.photo, WORD_SIDE)
+        name = shown(explanation.path.name)
+        panels = [_panel("photo", f"the photo {name}", np.asarray(picture) / 255)]
+        for method, values in explanation.looked.maps.items():
+            title = self.asked.label(method)
+            panels.append(_panel(title, f"where the model looked in {name}: {title}", overlay(picture, values)))
+        words = [
+            _panel(word.text, f"where “{word.text}” looked", overlay(tiny, word.values), word.probability)
+            for word in (written.words if written else ())
+        ]
+        self.entries.append(
+            Entry(
+                path=shown(explanation.path),
+                predictions=explanation.looked.predictions,
+                panels=panels,
+                caption=written.text if written else None,
+                ended=written.ended if written else True,
+                words=words,
+                files=[file.name for file in explanation.files],
+            )
+        )
+
+    def write(self) -> Path:
+        """Write the page atomically and say where it is."""
+        environment = Environment(
+            loader=PackageLoader("vit_atlas.explain", "."),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        text = environment.get_template("page.html").render(
+            entries=self.entries, more=self.more, problems=self.problems, model=self.model
+        )
+        place = self.folder / NAME
+        with atomic_file(place) as temporary:
+            temporary.write_text(text, encoding="utf-8", errors="replace")
+        return place
+
+
+def _panel(title: str, alt: str, pixels: np.ndarray, probability: float | None = None) -> Panel:
+    """Pixels (height, width, 3) in 0..1 as an embedded picture."""
+    image = Image.fromarray((pixels * 255).round().clip(0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80, method=4)
+    source = f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Panel(title, alt, source, image.width, image.height, probability)

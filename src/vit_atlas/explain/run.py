@@ -1,0 +1,140 @@
+"""Explaining photos one after the other: what fails on one of them stops none of the others."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.explain.captions import Writer, Written
+from vit_atlas.explain.figure import draw_explanation
+from vit_atlas.explain.looking import Asked, Looked, look_at, read_photo
+from vit_atlas.explain.sources import output_stems, shown
+from vit_atlas.figures.captions import draw_strip
+from vit_atlas.figures.style import save
+from vit_atlas.models.loading import Classifier
+
+DIGITS = 6
+"""Significant digits of numbers in JSON."""
+
+
+@dataclass
+class Explanation:
+    """One photo explained, or why it could not be."""
+
+    path: Path
+    photo: Image.Image | None = None
+    looked: Looked | None = None
+    """None where the photo could not be explained."""
+    written: Written | None = None
+    """None where no caption was asked for, or none could be written."""
+    files: list[Path] = field(default_factory=list)
+    """Pictures that were written."""
+    problem: str | None = None
+    """A sentence."""
+
+
+@dataclass
+class Explainer:
+    """All that explaining photos needs.
+
+    Args:
+        classifier: the model.
+        asked: which maps.
+        writer: writes captions; None leaves them out.
+        out: folder of the pictures; None draws none.
+    """
+
+    classifier: Classifier
+    asked: Asked
+    writer: Writer | None
+    out: Path | None
+
+    def explain(self, paths: Sequence[Path]) -> Iterator[Explanation]:
+        """Explain photos, each as soon as the one before it is done with."""
+        for path, stem in zip(paths, output_stems(paths), strict=True):
+            explanation = Explanation(path)
+            try:
+                self._look(explanation, stem)
+                self._write(explanation, stem)
+            except AtlasError as error:
+                explanation.problem = str(error)
+            yield explanation
+
+    def _look(self, explanation: Explanation, stem: str) -> None:
+        photo = read_photo(explanation.path)
+        looked = look_at(self.classifier, photo, explanation.path, self.asked)
+        if self.out is not None:
+            maps = {self.asked.label(method): values for method, values in looked.maps.items()}
+            figure = draw_explanation(photo, maps, looked.predictions, shown(explanation.path.name))
+            explanation.files.append(_new_picture(self.out, f"{stem}-maps.png", explanation.path))
+            save(figure, explanation.files[-1])
+        explanation.photo, explanation.looked = photo, looked
+
+    def _write(self, explanation: Explanation, stem: str) -> None:
+        """Caption the photo. The captioner is opened after the first classification is out; one that cannot be opened
+        is not tried again."""
+        if self.writer is None or explanation.photo is None:
+            return
+        try:
+            self.writer.open()
+        except AtlasError as error:
+            self.writer = None
+            raise AtlasError(f"captions are left out: {error}") from None
+        written = self.writer.write(explanation.photo)
+        explanation.written = written
+        if self.out is not None and written.words:
+            notes = [f"{shown(explanation.path.name)}: {written.note}"]
+            notes += [] if written.ended else ["cut: the caption had not ended at captions.max_length"]
+            figure = draw_strip(explanation.photo, written.words, written.text, notes)
+            explanation.files.append(_new_picture(self.out, f"{stem}-caption.png", explanation.path))
+            save(figure, explanation.files[-1])
+
+
+def as_json(explanation: Explanation, asked: Asked) -> str:
+    """The explanation of one photo as one line of JSON; every map sums to 1."""
+    looked, written = explanation.looked, explanation.written
+    if looked is None:
+        raise ValueError("only what was explained can be written down")
+    some = next(iter(looked.maps.values()))
+    content: dict[str, Any] = {
+        "path": str(explanation.path),
+        "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in looked.predictions],
+        "layer": asked.layer,
+        "grid": list(some.shape),
+        "maps": {method: _grid(values) for method, values in looked.maps.items()},
+        "caption": None,
+    }
+    if written is not None:
+        words = [
+            {"text": word.text, "probability": _short(word.probability), "map": _grid(word.values)}
+            for word in written.words
+        ]
+        content["caption"] = {"text": written.text, "ended": written.ended, "words": words}
+    return json.dumps(content)
+
+
+def _new_picture(out: Path, name: str, photo: Path) -> Path:
+    """Where a picture goes.
+
+    Raises:
+        AtlasError: the photo itself lies there.
+    """
+    place = out / name
+    if place.exists() and place.samefile(photo):
+        raise AtlasError(f"{shown(photo)} would be overwritten by its own picture: give another folder with --out")
+    return place
+
+
+def _grid(values: np.ndarray) -> list[list[float]]:
+    total = float(values.sum())
+    shares = values / total if total > 0 else values
+    return [[_short(float(value)) for value in row] for row in shares]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

@@ -1,0 +1,263 @@
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
+
+from tests.explain.conftest import explain, save_classifier, sentences, write_photo
+from tests.tiny_models import save_pretrained
+from vit_atlas.attention.look import look
+from vit_atlas.data.photos import open_photo
+from vit_atlas.files import write_json
+from vit_atlas.models.loading import load_finetuned
+from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
+from vit_atlas.settings import MapMethod
+
+
+def records(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def files(folder="explain"):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def test_pictures_page_and_words(project):
+    result = explain("photos")
+    assert result.exit_code == 0
+    expected = [f"{stem}-{kind}.png" for stem in ("2", "cat_1", "dog_1") for kind in ("caption", "maps")]
+    assert files() == [*expected, "index.html"]
+    for name in expected:
+        with Image.open(Path("explain", name)) as picture:
+            assert min(picture.size) > 200
+    assert re.search(r"photos/cat/1\.png: (cat <&>|dog) \d+\.\d%, ", result.stdout)
+    assert "“" in result.stdout
+    page = Path("explain/index.html").read_text()
+    assert "cat &lt;&amp;&gt;" in page
+    assert "cat <&>" not in page
+    assert page.count("<article>") == 3
+    for record in records(explain("photos", "--json")):
+        assert f"“{record['caption']['text']}”" in html.unescape(page)
+
+
+def test_the_page_is_whole_in_itself(project):
+    explain("photos/cat/1.png")
+    page = Path("explain/index.html").read_text()
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) >= 2
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+    assert not re.findall(r"https?://", page)
+    links = re.findall(r'href="([^"]*)"', page)
+    assert sorted(links) == ["1-caption.png", "1-maps.png"]
+    assert page.count("<img") == page.count('alt="')
+
+
+def test_json_is_what_the_model_says_and_nothing_else(project):
+    result = explain("photos", "--json", "--method", "head_mean", "--method", "relevance", "--layer", "1")
+    assert result.exit_code == 0
+    assert not Path("explain").exists(), "pictures are drawn with --out only"
+    found = records(result)
+    assert [record["path"] for record in found] == ["photos/cat/1.png", "photos/dog/1.png", "photos/dog/2.png"]
+    classifier = load_finetuned()
+    guess = pipeline("image-classification", str(MODEL))
+    for record in found:
+        photo = open_photo(record["path"])
+        said = {item["label"]: item["score"] for item in guess(photo)}
+        assert {one["label"]: pytest.approx(one["probability"], abs=1e-4) for one in record["predictions"]} == said
+        assert record["predictions"][0]["probability"] >= record["predictions"][1]["probability"]
+        assert (record["layer"], record["grid"]) == (1, [4, 4])
+        rows = look(classifier, classifier.pixel_values([photo]), gradients=False).class_rows(1).mean(dim=1)[0]
+        np.testing.assert_allclose(record["maps"]["head_mean"], rows / rows.sum(), rtol=1e-4)
+        assert list(record["maps"]) == ["head_mean", "relevance"]
+        for word in record["caption"]["words"]:
+            assert 0 < word["probability"] <= 1
+            assert np.sum(word["map"]) == pytest.approx(1, abs=1e-4)
+        assert record["caption"]["text"] == " ".join(word["text"] for word in record["caption"]["words"])
+
+
+def test_same_photos_same_bytes(project):
+    first, again = explain("photos", "--json", "--out", "one"), explain("photos", "--json", "--out", "two")
+    assert first.stdout_bytes == again.stdout_bytes
+    assert files("one") == files("two")
+    for name in files("one"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes(), name
+
+
+def test_every_method_can_be_asked_for(project):
+    ATTENTION_METRICS.parent.mkdir()
+    write_json(ATTENTION_METRICS, {"best_head.head": 1})
+    methods = MapMethod.__args__
+    arguments = [part for method in methods for part in ("--method", method)]
+    (record,) = records(explain("photos/cat/1.png", "--json", "--no-caption", "--out", "all", *arguments))
+    assert list(record["maps"]) == list(methods)
+    assert record["caption"] is None
+    assert files("all") == ["1-maps.png", "index.html"]
+    classifier = load_finetuned()
+    seen = look(classifier, classifier.pixel_values([open_photo("photos/cat/1.png")]), gradients=False)
+    head = seen.class_rows(-1)[0, 1]
+    np.testing.assert_allclose(record["maps"]["best_head"], head / head.sum(), rtol=1e-4)
+
+
+def test_what_is_no_photo_is_told_and_the_others_are_explained(project):
+    Path("photos/dog/0.jpg").write_text("no photo")
+    write_photo("photos/dog/3.png", size=(6, 40))
+    result = explain("photos/dog", "nowhere/*.jpg")
+    assert result.exit_code == 1
+    told = sentences(result)
+    assert len(told) == 3
+    assert told[0] == "no photo matches nowhere/*.jpg"
+    assert told[1].startswith("photos/dog/0.jpg cannot be read as a photo: ")
+    assert told[2].startswith("photos/dog/3.png is 6x40 pixels, less than one patch of 8x8")
+    assert files() == ["1-caption.png", "1-maps.png", "2-caption.png", "2-maps.png", "index.html"]
+    page = Path("explain/index.html").read_text()
+    assert "photos/dog/0.jpg cannot be read" in page
+    lines = explain("photos/dog", "--json").stdout.splitlines()
+    assert [json.loads(line)["path"] for line in lines] == ["photos/dog/1.png", "photos/dog/2.png"]
+
+
+def test_nothing_to_explain_writes_nothing(project):
+    Path("broken.png").write_bytes(b"")
+    result = explain("broken.png")
+    assert result.exit_code == 1
+    assert sentences(result) == ["broken.png cannot be read as a photo: the file is empty (zero bytes)"]
+    assert explain("nowhere").exit_code == 1
+    assert not Path("explain").exists()
+
+
+def test_a_photo_is_never_overwritten(project):
+    photo = write_photo("out/1-maps.png")
+    before = photo.read_bytes()
+    shutil.copy(photo, "out/1.png")
+    Path("out/own").symlink_to(".")
+    assert explain("out/1.png", "--out", "out/own").exit_code == 0
+    assert photo.read_bytes() != before, "an earlier result is replaced"
+    Path("out/1-maps.png").unlink()
+    Path("out/1-maps.png").hardlink_to("out/1.png")
+    result = explain("out/1.png", "--out", "out")
+    assert result.exit_code == 1
+    assert "would be overwritten by its own picture" in sentences(result)[0]
+    assert Path("out/1.png").read_bytes() == before
+
+
+def test_paths_on_stdin(project):
+    found = records(explain("-", "--json", "--no-caption", stdin="photos/dog/2.png\nphotos/cat\n"))
+    assert [record["path"] for record in found] == ["photos/dog/2.png", "photos/cat/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--method", "rolout"], "--method rolout does not exist: use head_mean, best_head"),
+        (["--layer", "4"], "--layer 4 does not exist: the model has 4 layers, 0 to 3, or -1 for the last"),
+        (["--layer", "-5"], "--layer -5 does not exist"),
+        (["--method", "best_head"], "--method best_head needs a head chosen on photos with masks"),
+        (["--model", "build/model", "--method", "best_head"], "with --model, use another method"),
+        (["--model", "./nowhere"], "--model is ./nowhere, and no folder has that name: correct the path"),
+        (["--model", "photos"], "--model is the folder photos, which holds no config.json"),
+        (["--captioner", "photos"], "captions are left out: photos holds no captioner"),
+    ],
+)
+def test_wrong_options_are_one_sentence(project, arguments, sentence):
+    result = explain("photos/cat", *arguments)
+    assert result.exit_code == 1
+    (told,) = sentences(result)
+    assert sentence in told
+    assert "params.yaml" not in told
+
+
+def test_best_head_of_another_layer(project):
+    ATTENTION_METRICS.parent.mkdir()
+    write_json(ATTENTION_METRICS, {"best_head.head": 1})
+    assert explain("photos/cat", "--method", "best_head", "--layer", "3").exit_code == 0
+    (told,) = sentences(explain("photos/cat", "--method", "best_head", "--layer", "2"))
+    assert "its head was chosen in layer 3, not in layer 2" in told
+
+
+def test_without_a_model(project):
+    shutil.rmtree("build/model")
+    (told,) = sentences(explain("photos/cat"))
+    assert told == "build/model holds no model: run `dvc repro finetune` first"
+
+
+def test_without_a_captioner(project):
+    shutil.rmtree(CAPTIONER)
+    result = explain("photos/cat")
+    assert result.exit_code == 0
+    assert files() == ["1-maps.png", "index.html"]
+    assert "captioner looked" not in Path("explain/index.html").read_text()
+
+
+def test_a_captioner_that_cannot_be_opened_leaves_the_rest_whole(project):
+    (CAPTIONER / "model.safetensors").write_bytes(b"broken")
+    result = explain("photos")
+    assert result.exit_code == 1
+    assert len(sentences(result)) == 1
+    assert files() == ["2-maps.png", "cat_1-maps.png", "dog_1-maps.png", "index.html"]
+
+
+@pytest.mark.parametrize("family", ["deit", "dinov2", "dinov2_with_registers"])
+def test_any_saved_classifier(project, family):
+    save_classifier(Path("other"), family, id2label={0: "left", 1: "right"})
+    (record,) = records(explain("photos/cat", "--model", "other", "--json", "--no-caption"))
+    assert {one["label"] for one in record["predictions"]} == {"left", "right"}
+    assert record["grid"] == [4, 4]
+
+
+def test_photos_are_stretched_where_the_saved_processor_would_crop(project):
+    save_classifier(Path("other"), "dinov2")
+    Path("other/preprocessor_config.json").unlink()
+    BitImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 48, "width": 48}).save_pretrained("other")
+    write_photo("wide.png", size=(300, 50))
+    result = explain("wide.png", "--model", "other", "--json", "--no-caption")
+    assert result.exit_code == 0, sentences(result)
+    assert records(result)[0]["grid"] == [6, 6]
+
+
+def test_a_model_without_head_or_class_token(project):
+    save_pretrained("dinov2", Path("bare"))
+    from transformers import AutoModel
+
+    AutoModel.from_pretrained("bare").save_pretrained("bare")
+    (told,) = sentences(explain("photos/cat", "--model", "bare"))
+    assert "the weights of --model bare lack classifier" in told
+    config = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    ResNetForImageClassification(config).save_pretrained("resnet")
+    shutil.copy("bare/preprocessor_config.json", "resnet")
+    (told,) = sentences(explain("photos/cat", "--model", "resnet"))
+    assert "--model resnet is a resnet model, which has no class token" in told
+
+
+def test_several_labels_are_told_apart_one_by_one(project):
+    save_classifier(Path("other"), problem_type="multi_label_classification")
+    (record,) = records(explain("photos/cat", "--model", "other", "--json", "--no-caption"))
+    classifier = load_finetuned("other")
+    logits = classifier.model(classifier.pixel_values([open_photo("photos/cat/1.png")])).logits[0]
+    expected = torch.sigmoid(logits).sort(descending=True).values.tolist()
+    assert [one["probability"] for one in record["predictions"]] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_page_has_room_for_so_many_and_says_what_lies_beside(project, monkeypatch):
+    monkeypatch.setattr("vit_atlas.explain.page.MOST", 2)
+    assert explain("photos", "--no-caption").exit_code == 0
+    page = Path("explain/index.html").read_text()
+    assert page.count("<article>") == 2
+    assert "pictures of 1 more lie beside it" in page
+
+
+def test_stopping_leaves_a_page_of_what_is_done(project, monkeypatch):
+    from vit_atlas.explain import run
+
+    def stop(path):
+        if path.as_posix() == "photos/dog/2.png":
+            raise KeyboardInterrupt
+        return open_photo(path)
+
+    monkeypatch.setattr(run, "read_photo", stop)
+    assert explain("photos", "--no-caption").exit_code != 0
+    assert Path("explain/index.html").read_text().count("<article>") == 2
