@@ -111,13 +111,12 @@ def cell(text: object) -> str:
 def _metadata(name: str, result: Any) -> Any:
     from huggingface_hub import ModelCardData
 
-    base = base_model(name)
     return ModelCardData(
+        base_model=base_model(name),
         library_name="transformers",
         pipeline_tag=TASK,
         tags=[TASK, "vision", "vit", "vit-atlas"],
         metrics=["accuracy"],
-        **({"base_model": base} if base else {}),
         model_name=_title(name),
         eval_results=[result],
     )
@@ -126,7 +125,7 @@ def _metadata(name: str, result: Any) -> Any:
 def base_model(name: str) -> str | None:
     """Give the hub id that a model's setting names; None for a local folder and for the embedded model."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(name)

@@ -15,7 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from typer.testing import CliRunner
 
 from vit_atlas.tracking import Mirrored, mirror
-from vit_atlas.tracking.client import redact
+from vit_atlas.tracking.redaction import redact
 
 from .helpers import DATA_HASH, Project, client, curve, free_port, runs, stream
 
@@ -115,7 +115,7 @@ def test_a_mirror_that_was_cut_short_is_made_whole(project: Project, monkeypatch
         assert mirror() is None
     whole = show()
     assert whole.how == "found"
-    assert "report/index.html" in files(whole.run_id)
+    assert "report.html" in files(whole.run_id)
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
@@ -164,15 +164,14 @@ def test_the_data_set_carries_its_dvc_hash(project: Project) -> None:
 
 def test_figures_and_tables_lie_in_folders_that_read_well(project: Project) -> None:
     assert files(show().run_id) == [
+        "confusion.png",
         "figures/attention/cat.png",
-        "figures/evaluate/confusion.png",
         "figures/evaluate/mistakes.png",
-        "figures/evaluate/reliability.png",
-        "figures/training/training_curves.png",
         "metrics/attention.json",
         "metrics/evaluate.json",
         "metrics/prepare.json",
-        "report/index.html",
+        "reliability.png",
+        "report.html",
         "settings/data.dvc",
         "settings/dvc.lock",
         "settings/dvc.yaml",
@@ -180,12 +179,14 @@ def test_figures_and_tables_lie_in_folders_that_read_well(project: Project) -> N
         "tables/evaluate/confusion.csv",
         "tables/evaluate/reliability.csv",
         "tables/history.csv",
+        "training_curves.png",
+        "worst_mistakes.png",
     ]
 
 
 def test_artifacts_lie_in_this_folder(project: Project) -> None:
     show()
-    assert list((project.folder / "mlartifacts").rglob("report/index.html"))
+    assert list((project.folder / "mlartifacts").rglob("report.html"))
     assert not (project.folder / "mlruns").exists()
 
 
@@ -199,7 +200,7 @@ def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
     shutil.rmtree(project.folder / "mlartifacts")
     moved = show()
     assert moved.run_id != old.run_id
-    assert list((new / "mlartifacts").rglob(f"{moved.run_id}/artifacts/report/index.html"))
+    assert list((new / "mlartifacts").rglob(f"{moved.run_id}/artifacts/report.html"))
     assert not (project.folder / "mlartifacts").exists()
 
 
@@ -240,14 +241,15 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None
     logged = client().get_logged_model(output.model_id)
     assert (logged.name, logged.source_run_id) == ("classifier", run_id)
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
-    assert [column.name for column in loaded.metadata.signature.outputs] == ["label", "score"]
+    assert [column.name for column in loaded.metadata.signature.outputs] == ["label", "score", "classes"]
     (expected,) = pipeline("image-classification", "build/model", device="cpu")("red.png", top_k=1)
     encoded = base64.b64encode(Path("red.png").read_bytes()).decode()
     for question in ("red.png", [encoded], pd.DataFrame({"image": ["red.png"]})):
         (answer,) = loaded.predict(question).to_dict("records")
         assert answer["label"] == expected["label"]
         assert answer["score"] == pytest.approx(expected["score"], abs=1e-5)
-    with pytest.raises(ValueError, match="neither the path"):
+        assert sum(one["score"] for one in answer["classes"]) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(mlflow.MlflowException, match="neither the path"):
         loaded.predict(["nothing.png"])
 
 
@@ -270,7 +272,7 @@ def test_a_real_server_takes_the_whole_result(project: Project, monkeypatch: pyt
     assert contents(run_id) == before
     assert "figures/evaluate/mistakes.png" in files(run_id)
     repository = get_artifact_repository(client().get_run(run_id).info.artifact_uri)
-    artifact = repository.download_artifacts("report/index.html")
+    artifact = repository.download_artifacts("report.html")
     assert Path(artifact).read_text() == "<p>report</p>"
     assert not (project.folder / "mlartifacts").exists()
 

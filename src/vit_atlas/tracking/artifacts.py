@@ -10,20 +10,28 @@ from vit_atlas import paths
 
 PLOTS = Path("plots")
 
+TOP = {
+    "map_scores.png": PLOTS / "attention" / "scores.png",
+    "worst_mistakes.png": PLOTS / "evaluate" / "mistakes.png",
+    "report.html": paths.REPORT,
+}
+"""Files that lie beside the folders, not in one: only those does MLflow's comparison of runs show side by side."""
+
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file and the folder that it goes to."""
+    """A file, the folder that it goes to (empty for none) and its name there."""
 
     path: Path
     folder: str
+    name: str
     may_change: bool = False
     """Whether the same result may hold it in another form, so that it is written anew each time."""
 
 
 @contextmanager
 def collect() -> Iterator[list[Artifact]]:
-    """Yield what there is: ``figures/`` and ``tables/`` by stage, ``metrics``, ``settings``, and the report.
+    """Yield what there is: ``figures/`` and ``tables/`` by stage, ``metrics``, ``settings``; and what to compare.
 
     Figures that exist only as tables (confusion, reliability, curves) are drawn into a folder that is gone afterwards.
     """
@@ -35,8 +43,14 @@ def collect() -> Iterator[list[Artifact]]:
         for name, figure in table_figures().items():
             path = Path(scratch) / f"{name}.png"
             save(figure, path)
-            drawn.append(Artifact(path, "figures/training" if name == "training_curves" else "figures/evaluate"))
-        yield drawn + _plots() + _others()
+            drawn.append(Artifact(path, "", path.name))
+        yield drawn + _top() + _plots() + _others()
+
+
+def _top() -> list[Artifact]:
+    # The page is written with the run, and may be written anew: the last word is the right one.
+    found = [Artifact(path, "", name, may_change=path == paths.REPORT) for name, path in TOP.items()]
+    return [item for item in found if item.path.is_file()]
 
 
 def _plots() -> list[Artifact]:
@@ -44,17 +58,14 @@ def _plots() -> list[Artifact]:
     for path in sorted(PLOTS.rglob("*")):
         kind = {".png": "figures", ".csv": "tables"}.get(path.suffix)
         if kind and path.is_file():
-            found.append(Artifact(path, "/".join((kind, *path.relative_to(PLOTS).parts[:-1]))))
+            found.append(Artifact(path, "/".join((kind, *path.relative_to(PLOTS).parts[:-1])), path.name))
     return found
 
 
 def _others() -> list[Artifact]:
-    found = [Artifact(path, "metrics") for path in sorted(Path("metrics").glob("*.json"))]
-    found += [Artifact(path, "tables") for path in (paths.HISTORY, paths.PREDICTIONS)]
-    found += [Artifact(Path(name), "settings") for name in ("params.yaml", "dvc.yaml", "data.dvc")]
-    # Written after the report, or with it: the last word is the right one.
-    found += [
-        Artifact(Path("dvc.lock"), "settings", may_change=True),
-        Artifact(paths.REPORT, "report", may_change=True),
-    ]
+    found = [Artifact(path, "metrics", path.name) for path in sorted(Path("metrics").glob("*.json"))]
+    found += [Artifact(path, "tables", path.name) for path in (paths.HISTORY, paths.PREDICTIONS)]
+    found += [Artifact(Path(name), "settings", name) for name in ("params.yaml", "dvc.yaml", "data.dvc")]
+    # Complete only after the report's stage has ended.
+    found.append(Artifact(Path("dvc.lock"), "settings", "dvc.lock", may_change=True))
     return [item for item in found if item.path.is_file()]

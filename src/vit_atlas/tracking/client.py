@@ -2,9 +2,9 @@
 
 import logging
 import os
-import re
 import socket
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.tracking.redaction import redact
 
 DATABASE = "mlflow.db"
 EXPERIMENT = "vit-atlas"
 ARTIFACTS = "mlartifacts"
+DATABASES = ("postgresql", "mysql", "mssql")
+LOGGERS = ("mlflow", "mlflow.store.db.utils", "urllib3.connectionpool")
+"""Loggers that tell of every attempt to reach a server, where one warning is enough."""
 
 TRAINING_TAG = "vit_atlas.training_key"
 RESULT_TAG = "vit_atlas.result_key"
@@ -47,9 +51,9 @@ def connect() -> Connection:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = tracking_uri()
+    _try_database(uri)
     client = mlflow.MlflowClient(uri)
     return Connection(client, uri, _experiment(client, uri))
 
@@ -57,6 +61,19 @@ def connect() -> Connection:
 def tracking_uri() -> str:
     """Give the address that ``MLFLOW_TRACKING_URI`` names, or that of the database file in this folder."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+
+
+def _try_database(uri: str) -> None:
+    """Connect once to a database on another machine: MLflow would try ten times, for minutes, and say so each time."""
+    if uri.startswith(("http:", "https:", "file:", "sqlite:")) or not uri.split("+")[0].startswith(DATABASES):
+        return
+    from sqlalchemy import create_engine
+
+    engine = create_engine(uri)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _experiment(client: Any, uri: str) -> str:
@@ -79,17 +96,30 @@ def _experiment(client: Any, uri: str) -> str:
 
 @contextmanager
 def impatient(seconds: int = 10) -> Iterator[None]:
-    """Let a silent server fail after one retry of ``seconds`` (not minutes), unless the user set other limits."""
+    """Let a silent server fail after one retry of ``seconds`` (not minutes), unless the user set other limits.
+
+    Meanwhile MLflow and what it stands on keep quiet: whoever catches the exception says what went wrong, once.
+    """
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
+        "PGCONNECT_TIMEOUT": str(seconds),
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
-    added = [name for name in wanted if name not in os.environ]
-    os.environ.update({name: wanted[name] for name in added})
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    os.environ.update(added)
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in added:
             os.environ.pop(name, None)
 
@@ -102,18 +132,11 @@ def place() -> str:
 def warn(action: str, error: BaseException) -> None:
     """Say in one line on stderr that tracking did not work, where, why, and that nothing else is lost."""
     if isinstance(error, AtlasError):
-        sys.stderr.write(f"warning: could not {action} in MLflow: {error}\n")
+        sys.stderr.write(f"warning: could not {action} in MLflow: {redact(str(error))}\n")
         return
     uri = redact(tracking_uri())
-    text = redact(str(error))
-    reason = (text.splitlines() or [type(error).__name__])[0][:200]
+    reason = next((line for line in redact(str(error)).splitlines() if line.strip()), type(error).__name__)[:200]
     sys.stderr.write(
         f"warning: could not {action} in MLflow at {uri} ({reason}); results are in the files: "
         "run `vit-atlas track` when it answers\n"
     )
-
-
-def redact(text: str) -> str:
-    """Take user names, passwords and query strings out of every address in ``text``."""
-    text = re.sub(r"(\w[\w+.-]*://)[^/\s@]+@", r"\1", text)
-    return re.sub(r"(\w[\w+.-]*://[^\s?#]+)[?#][^\s]*", r"\1", text)

@@ -1,9 +1,10 @@
 """Making the MLflow run of a result whole: found, adopted or made, then filled with whatever it lacks."""
 
 import contextlib
-import logging
 import os
-import warnings
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,15 @@ from vit_atlas.tracking.client import (
     connect,
     impatient,
     place,
-    redact,
     warn,
 )
 from vit_atlas.tracking.keys import flatten
+from vit_atlas.tracking.model import log_model
+from vit_atlas.tracking.names import shown_numbers
+from vit_atlas.tracking.redaction import redact
+from vit_atlas.tracking.registry import register
 from vit_atlas.tracking.result import Result, data_description, read_result
 from vit_atlas.tracking.stream import CURVES, find_unfinished, log_params, log_points, start_run
-
-MODEL_NAME = "classifier"
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,44 @@ class Mirrored:
     """``made`` new, ``adopted`` from a training that streamed its curves, or ``found`` from an earlier mirror."""
     uri: str
     """Where it is, without credentials."""
+    version: str | None = None
+    """The model's version in the registry; None without a model or where the registry failed."""
 
 
-def mirror() -> Mirrored | None:
+def mirror(champion: bool = False) -> Mirrored | None:
     """Show the result in the current folder as one MLflow run; whatever goes wrong is one warning, and None.
 
     The run is the one that carries the result's key, else the one in which this folder's finetune streamed its curves,
-    else a new one. What it lacks is added and nothing is written twice, so calling again changes nothing.
+    else a new one. What it lacks is added and nothing is written twice, so calling again changes nothing. The model
+    becomes a version of the registered model (:mod:`vit_atlas.tracking.registry`).
+
+    Args:
+        champion: move the registry's alias ``champion`` to this result's model, whatever the numbers say.
     """
     try:
-        with _calm():
-            result = read_result()
-            with impatient():
-                connection = connect()
-                run_id, how = _find_run(connection, result)
-            with impatient(seconds=60):
-                _fill(connection, run_id, result)
-            return Mirrored(run_id, how, redact(connection.uri))
+        result = read_result()
+        with impatient():
+            connection = connect()
+            run_id, how = _find_run(connection, result)
+        with impatient(seconds=60):
+            model_id = _fill(connection, run_id, result)
     except Exception as error:
         warn("show this result", error)
         return None
+    version = _register(connection, run_id, model_id, result, champion) if model_id else None
+    return Mirrored(run_id, how, redact(connection.uri), version)
+
+
+def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> str | None:
+    try:
+        with impatient():
+            registered = register(connection, run_id, model_id, result, champion)
+    except Exception as error:
+        warn("register this result's model", error)
+        return None
+    if registered.news:
+        sys.stderr.write(f"note: {registered.news}\n")
+    return registered.version
 
 
 def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["made", "adopted", "found"]]:
@@ -65,31 +85,35 @@ def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["mad
     same = client.search_runs(
         [connection.experiment_id], f"tags.`{RESULT_TAG}` = '{result.key}'", order_by=["attributes.start_time ASC"]
     )
-    streamed = find_unfinished(connection, result.training) if result.training else None
+    streamed = find_unfinished(connection, result.training) if result.training else []
+    kept = [run.info.run_id for run in same] or streamed
+    for run_id in streamed:
+        # The same training, run again, came to the same result: its curves are already in the run that is kept. Or a
+        # server was so slow that a run was asked for twice.
+        if run_id != kept[0]:
+            client.delete_run(run_id)
     if same:
-        if streamed:
-            # The same training, run again, came to the same result: its curves are already in the run that is kept.
-            client.delete_run(streamed)
-        return same[0].info.run_id, "found"
-    run_id = streamed or start_run(connection, result.training or result.key, result.settings)
+        return str(kept[0]), "found"
+    run_id = kept[0] if kept else start_run(connection, result.training or result.key, result.settings)
     # First of all, so that a mirror cut short is taken up again and not doubled.
     client.set_tag(run_id, RESULT_TAG, result.key)
     return run_id, "adopted" if streamed else "made"
 
 
-def _fill(connection: Connection, run_id: str, result: Result) -> None:
+def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
+    """Add what the run lacks; returns the id of its model."""
     run = connection.client.get_run(run_id)
     _add_tags(connection, run, result)
-    flat = {name: redact(value) for name, value in flatten(result.settings).items()}
-    missing = {name: value for name, value in flat.items() if name not in run.data.params}
+    missing = {name: value for name, value in flatten(result.settings).items() if name not in run.data.params}
     log_params(connection, run_id, missing)
     _add_numbers(connection, run, result)
     _add_data(connection, run, result)
     _add_artifacts(connection, run_id)
     with _as_active(connection):
-        _add_model(connection, run)
-    if run.info.status != "FINISHED":
+        model_id = log_model(connection, run, result)
+    if connection.client.get_run(run_id).info.status != "FINISHED":
         connection.client.set_terminated(run_id, "FINISHED")
+    return model_id
 
 
 def _add_tags(connection: Connection, run: Any, result: Result) -> None:
@@ -119,15 +143,13 @@ def _note(result: Result) -> str:
         lines.append(f"Test accuracy **{numbers['accuracy']:.3f}**{spread}.")
     if "evaluate/probe_accuracy" in numbers:
         lines.append(f"Linear probe on the pretrained features: {numbers['evaluate/probe_accuracy']:.3f}.")
-    lines.append(
-        "A mirror of files that DVC holds: see `report/index.html` and `settings/dvc.lock` among the artifacts."
-    )
+    lines.append("A mirror of files that DVC holds: see `report.html` and `settings/dvc.lock` among the artifacts.")
     return "\n".join(lines)
 
 
 def _add_numbers(connection: Connection, run: Any, result: Result) -> None:
     run_id, held = run.info.run_id, run.data.metrics
-    points = [(name, value, 0) for name, value in result.metrics.items() if held.get(name) != value]
+    points = [(name, value, 0) for name, value in shown_numbers(result.metrics).items() if held.get(name) != value]
     for name, curve in read_curves().items():
         history = connection.client.get_metric_history(run_id, name) if name in held else []
         steps = {point.step for point in history}
@@ -163,51 +185,21 @@ def _add_data(connection: Connection, run: Any, result: Result) -> None:
 
 def _add_artifacts(connection: Connection, run_id: str) -> None:
     held: dict[str, set[str]] = {}
-    with collect() as artifacts:
+    with collect() as artifacts, tempfile.TemporaryDirectory() as scratch:
         for artifact in artifacts:
             if artifact.folder not in held:
-                listed = connection.client.list_artifacts(run_id, artifact.folder)
+                listed = connection.client.list_artifacts(run_id, artifact.folder or None)
                 held[artifact.folder] = {item.path.rsplit("/", 1)[-1] for item in listed}
-            if _is_missing(artifact, held[artifact.folder]):
-                connection.client.log_artifact(run_id, str(artifact.path), artifact.folder)
+            if artifact.may_change or artifact.name not in held[artifact.folder]:
+                named = _named(artifact, Path(scratch))
+                connection.client.log_artifact(run_id, str(named), artifact.folder or None)
 
 
-def _is_missing(artifact: Artifact, held: set[str]) -> bool:
-    return artifact.may_change or artifact.path.name not in held
-
-
-def _add_model(connection: Connection, run: Any) -> None:
-    import mlflow
-
-    if not (paths.MODEL / "config.json").is_file():
-        return
-    ids = [item.model_id for item in (run.outputs.model_outputs if run.outputs else [])]
-    if any(connection.client.get_logged_model(model_id).status == "READY" for model_id in ids):
-        return
-    with mlflow.start_run(run_id=run.info.run_id):
-        mlflow.pyfunc.log_model(
-            name=MODEL_NAME,
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={MODEL_NAME: str(paths.MODEL)},
-            signature=_signature(),
-            pip_requirements=_requirements(),
-        )
-
-
-def _signature() -> Any:
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    answer = Schema([ColSpec("string", "label"), ColSpec("double", "score")])
-    return ModelSignature(inputs=Schema([ColSpec("string")]), outputs=answer)
-
-
-def _requirements() -> list[str]:
-    from importlib.metadata import version
-
-    names = ("mlflow", "pandas", "pillow", "torch", "torchvision", "transformers")
-    # A local build's suffix, as in 2.9.0+cpu, is no version that a registry has.
-    return [f"{name}=={version(name).split('+')[0]}" for name in names]
+def _named(artifact: Artifact, scratch: Path) -> Path:
+    """The file under the name that it is to have, which MLflow takes from the file itself."""
+    if artifact.path.name == artifact.name:
+        return artifact.path
+    return Path(shutil.copyfile(artifact.path, scratch / artifact.name))
 
 
 @contextlib.contextmanager
@@ -222,22 +214,3 @@ def _as_active(connection: Connection) -> Iterator[None]:
     finally:
         # MLflow writes the address into the environment too, where it would be taken for the user's choice.
         mlflow.set_tracking_uri(before)
-
-
-@contextlib.contextmanager
-def _calm() -> Iterator[None]:
-    """Keep MLflow's progress bars, emoji and advice out of a stage's output."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    wanted = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        logger.setLevel(level)
-        for name in added:
-            os.environ.pop(name, None)

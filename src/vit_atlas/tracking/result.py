@@ -1,5 +1,6 @@
 """One result as the files tell it: what DVC recorded, the settings, the numbers, the data."""
 
+import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -34,6 +35,8 @@ class Result:
     """Every number of metrics/*.json as ``file/key``, and the test accuracy as ``accuracy`` alone."""
     data_hash: str | None
     """DVC's hash of the data."""
+    test_data: str | None
+    """Hash of the test photos and their classes; None without a manifest."""
     lock_hash: str
     """sha256 of dvc.lock."""
     commit: Commit | None
@@ -62,6 +65,7 @@ def read_result() -> Result:
         settings=settings,
         metrics=read_numbers(),
         data_hash=data_hash(stages),
+        test_data=test_data(paths.MANIFEST) if paths.MANIFEST.is_file() else None,
         lock_hash=hashlib.sha256(LOCK.read_bytes()).hexdigest(),
         commit=read_commit(),
     )
@@ -70,6 +74,21 @@ def read_result() -> Result:
 def result_key(stages: Mapping[str, Any]) -> str:
     """Hash stages as dvc.lock records them: commands, dependencies, settings, outputs."""
     return hashlib.sha256(canonical_json(stages).encode()).hexdigest()
+
+
+def test_data(manifest: Path) -> str | None:
+    """Hash the test photos' contents and classes: results with the same hash were measured on the same questions.
+
+    The settings of the split are part of that, and captions are not, so it is neither DVC's hash nor the manifest's.
+    None when the manifest has no such columns or no test photo.
+    """
+    with manifest.open(encoding="utf-8", newline="") as file:
+        photos = sorted(
+            f"{row['sha256']} {row['class_name']}"
+            for row in csv.DictReader(file)
+            if row.get("split") == "test" and "sha256" in row and "class_name" in row
+        )
+    return hashlib.sha256("\n".join(photos).encode()).hexdigest() if photos else None
 
 
 def _check_outputs(stages: Mapping[str, Any]) -> None:

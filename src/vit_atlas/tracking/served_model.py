@@ -6,15 +6,20 @@ MLflow stores this file beside the weights and runs it wherever the model is loa
 import base64
 import binascii
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 LONGEST_PATH = 1024
 """A longer text is taken for base64 without asking the file system."""
+SERVING = "_MLFLOW_IS_IN_SERVING_ENVIRONMENT"
+"""Set by `mlflow models serve`: whoever asks over the network must not read this machine's files."""
+TOP_K = 5
 
 
 class PhotoClassifier(PythonModel):
@@ -31,18 +36,24 @@ class PhotoClassifier(PythonModel):
 
         Args:
             context: not used.
-            model_input: a table whose first column holds texts, a list of texts, or one text; each is the path of a
-                photo, or a photo's bytes in base64. (MLflow takes hints for schemas, so this one names a table alone.)
-            params: not used.
+            model_input: a table whose first column holds texts, a list of texts, or one text; each is a photo's bytes
+                in base64, or the path of a photo (not when served over HTTP). (MLflow takes hints for schemas, so this
+                one names a table alone.)
+            params: ``top_k``, how many classes to name (5).
 
         Returns:
-            One row a photo: ``label``, the most probable class, and ``score``, its probability.
+            One row a photo: ``label``, the most probable class; ``score``, its probability; ``classes``, the ``top_k``
+            most probable ones with theirs.
 
         Raises:
-            ValueError: a text is neither.
+            MlflowException: a text is neither, or the bytes are not a photo.
         """
-        photos = [_open(text) for text in _texts(model_input)]
-        return pd.DataFrame([answers[0] for answers in self._pipeline(photos, top_k=1)], columns=["label", "score"])
+        count = (params or {}).get("top_k") or TOP_K
+        if count < 1:
+            raise _refusal(f"top_k is {count}, expected at least 1")
+        photos = [_open(text, number) for number, text in enumerate(_texts(model_input), 1)]
+        rows = [{**answers[0], "classes": answers} for answers in self._pipeline(photos, top_k=count)] if photos else []
+        return pd.DataFrame(rows, columns=["label", "score", "classes"])
 
 
 def _texts(model_input: Any) -> list[str]:
@@ -51,17 +62,27 @@ def _texts(model_input: Any) -> list[str]:
     return [model_input] if isinstance(model_input, str) else [str(cell) for cell in model_input]
 
 
-def _open(text: str) -> Any:
+def _open(text: str, number: int) -> Any:
     from PIL import Image
     from transformers.image_utils import load_image
 
-    if len(text) <= LONGEST_PATH and Path(text).is_file():
-        return load_image(text)
+    served = os.environ.get(SERVING) == "true"
+    is_path = not served and len(text) <= LONGEST_PATH and Path(text).is_file()
     try:
-        content = base64.b64decode(text, validate=True)
+        content = Path(text).read_bytes() if is_path else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(f"{text[:60]!r} is neither the path of a photo nor a photo's bytes in base64") from None
-    return load_image(Image.open(io.BytesIO(content)))
+        wanted = "a photo's bytes in base64" if served else "the path of a photo nor a photo's bytes in base64"
+        is_not = "not" if served else "neither"
+        raise _refusal(f"input {number}, {text[:60]!r}, is {is_not} {wanted}") from None
+    try:
+        return load_image(Image.open(io.BytesIO(content)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _refusal(f"input {number} is not a photo that can be read ({type(error).__name__})") from None
+
+
+def _refusal(sentence: str) -> MlflowException:
+    """An error that the server answers with status 400 and this sentence."""
+    return MlflowException.invalid_parameter_value(sentence)
 
 
 set_model(PhotoClassifier())

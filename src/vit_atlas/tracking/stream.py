@@ -4,22 +4,35 @@ import getpass
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 from vit_atlas.tracking.client import PLACE_TAG, RESULT_TAG, TRAINING_TAG, Connection, connect, impatient, place, warn
 from vit_atlas.tracking.keys import flatten
+from vit_atlas.tracking.redaction import redact
 
 CURVES = "training/"
 """Names of curves begin with this; what follows is the column of history.csv."""
 
+PATIENCE = 30.0
+"""Seconds that a training waits for the server in all, ..."""
+SHARE = 0.05
+"""... and this share of the time that it has run."""
+
 
 class Stream:
-    """Where a training loop sends its numbers; after a failure, or without a server, it takes them and does nothing."""
+    """Where a training loop sends its numbers; after a failure, or without a server, it takes them and does nothing.
+
+    A slow server does not hold a training up: what it may cost is limited (``PATIENCE``, ``SHARE``), and points wait
+    for each other and go together once it has cost more.
+    """
 
     def __init__(self, connection: Connection | None, run_id: str | None) -> None:
         self._connection = connection
         self._run_id = run_id
         self._last_step = _last_steps(connection, run_id) if connection and run_id else {}
+        self._waiting: list[tuple[str, float, int]] = []
+        self._opened, self._spent = monotonic(), 0.0
 
     @property
     def run_id(self) -> str | None:
@@ -40,15 +53,25 @@ class Stream:
             for name, value in points.items()
             if math.isfinite(value) and step > self._last_step.get(name, -1)
         }
+        self._waiting += [(name, value, step) for name, value in new.items()]
+        self._last_step.update(dict.fromkeys(new, step))
+        if self._spent <= PATIENCE + SHARE * (monotonic() - self._opened):
+            self._send(self._connection)
+
+    def _send(self, connection: Connection) -> None:
+        start = monotonic()
         try:
             with impatient():
-                log_points(self._connection, str(self._run_id), [(name, value, step) for name, value in new.items()])
-            self._last_step.update(dict.fromkeys(new, step))
+                log_points(connection, str(self._run_id), self._waiting)
+            self._waiting = []
         except Exception as error:
             self._give_up("show the training's curves", error)
+        self._spent += monotonic() - start
 
     def close(self, status: str) -> None:
-        """Mark the run FINISHED, FAILED or KILLED; never raises."""
+        """Send what still waits and mark the run FINISHED, FAILED or KILLED; never raises."""
+        if self._connection is not None and self._waiting:
+            self._send(self._connection)
         if self._connection is None:
             return
         try:
@@ -87,7 +110,8 @@ def _open(training_key: str, params: Mapping[str, Any]) -> Stream:
     try:
         with impatient():
             connection = connect()
-            run_id = find_unfinished(connection, training_key) or start_run(connection, training_key, params)
+            found = find_unfinished(connection, training_key)
+            run_id = found[0] if found else start_run(connection, training_key, params)
             connection.client.update_run(run_id, status="RUNNING")
             return Stream(connection, run_id)
     except Exception as error:
@@ -95,15 +119,17 @@ def _open(training_key: str, params: Mapping[str, Any]) -> Stream:
         return Stream(None, None)
 
 
-def find_unfinished(connection: Connection, training_key: str) -> str | None:
-    """Find the newest run of this training, begun in this folder, that is not yet the run of a result."""
+def find_unfinished(connection: Connection, training_key: str) -> list[str]:
+    """Find the runs of this training, begun in this folder, that are not the run of a result; the newest comes first.
+
+    There is one at most, unless a server made a run and its answer was lost, so that the run was asked for again.
+    """
     runs = connection.client.search_runs(
         [connection.experiment_id],
         f"tags.`{TRAINING_TAG}` = '{training_key}' and tags.`{PLACE_TAG}` = '{place()}'",
         order_by=["attributes.start_time DESC"],
     )
-    open_runs = [run.info.run_id for run in runs if RESULT_TAG not in run.data.tags]
-    return open_runs[0] if open_runs else None
+    return [run.info.run_id for run in runs if RESULT_TAG not in run.data.tags]
 
 
 def start_run(connection: Connection, training_key: str, params: Mapping[str, Any]) -> str:
@@ -130,10 +156,10 @@ def _user() -> str:
 
 
 def log_params(connection: Connection, run_id: str, flat: Mapping[str, str]) -> None:
-    """Add parameters to a run, in MLflow's batches."""
+    """Add parameters to a run, in MLflow's batches and without the secrets that an address may hold."""
     from mlflow.entities import Param
 
-    entities = [Param(name, value) for name, value in flat.items()]
+    entities = [Param(name, redact(value)) for name, value in flat.items()]
     for start in range(0, len(entities), 100):
         connection.client.log_batch(run_id, params=entities[start : start + 100])
 

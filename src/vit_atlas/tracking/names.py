@@ -1,0 +1,33 @@
+"""Names of numbers in MLflow: the ones that people compare come first, all others lie in groups that charts follow."""
+
+from collections.abc import Mapping
+
+FIRST = "atlas"
+"""Group of the numbers to compare; by the alphabet, in which MLflow lists them, it comes before all others."""
+COMPARED = {
+    "accuracy": "evaluate/accuracy",
+    "accuracy_low": "evaluate/accuracy_low",
+    "accuracy_high": "evaluate/accuracy_high",
+    "accuracy_of_linear_probe": "evaluate/probe_accuracy",
+    "caption_bleu_4": "caption/bleu_4",
+    "caption_cider": "caption/cider",
+    "caption_noun_mass": "caption/noun_mass",
+    "caption_noun_mass_gaussian": "caption/noun_mass_gaussian",
+    "map_miou_best_head": "attention/best_head/miou",
+    "map_miou_gaussian": "attention/gaussian/miou",
+    "map_miou_head_mean": "attention/head_mean/miou",
+    "map_miou_relevance": "attention/relevance/miou",
+}
+"""Name within the group, and where the number stands: in metrics/FILE.json under KEY, as ``FILE/KEY``."""
+
+
+def shown_numbers(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Name a result's numbers as MLflow shows them.
+
+    ``attention/best_head.miou`` is ``attention/best_head/miou``, so that every map method is a group of charts. What
+    :data:`COMPARED` lists is there a second time in the group ``atlas``, which the comparison of runs shows first: one
+    would have to scroll through a few hundred numbers otherwise.
+    """
+    named = {name.replace(".", "/"): value for name, value in numbers.items()}
+    chosen = {f"{FIRST}/{name}": named[source] for name, source in COMPARED.items() if source in named}
+    return named | chosen

@@ -1,0 +1,142 @@
+"""The registered model: every result's model is a version, and the alias ``champion`` names the best one.
+
+The alias moves by itself only when the new model is better beyond chance, as far as two results can tell that: when the
+low end of the new model's 95 % interval of test accuracy lies above the champion's accuracy, on the same test photos.
+Test accuracy is the number chosen because every result has it with a bootstrap interval, on photos that neither
+training nor the choice of the epoch saw. Choosing by it makes the champion's number a little too good; asking for more
+than the interval keeps that small. A paired comparison would be sharper, but runs do not keep each other's predictions.
+
+Results on other test photos cannot be compared at all: the alias stays, one sentence says so, and ``vit-atlas track
+--champion`` moves it by hand.
+
+A version is decided on once. Whoever moves the alias by hand afterwards has the last word.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vit_atlas.tracking.client import RESULT_TAG, Connection
+from vit_atlas.tracking.result import Result
+
+CHAMPION = "champion"
+VERDICT_TAG = "vit_atlas.verdict"
+DATA_TAG = "vit_atlas.test_data"
+NUMBERS = ("accuracy", "accuracy_low", "accuracy_high")
+DESCRIPTION = (
+    "Photo classifiers by vit-atlas, one version a result. The alias `champion` moves only when the low end of a new "
+    "version's 95 % interval of test accuracy is above the champion's accuracy on the same test photos.\n\n"
+    'Ask it: `mlflow models serve -m "models:/{name}@champion" --env-manager local -p 5001`, then POST '
+    '`{{"inputs": ["<a photo in base64>"]}}` to `/invocations`.'
+)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A result's version of the registered model."""
+
+    version: str
+    news: str | None
+    """What was decided about the champion; None when that was decided earlier."""
+
+
+def registered_name() -> str:
+    """Give the registered model's name: ``VIT_ATLAS_REGISTERED_MODEL``, or vit-atlas.
+
+    Projects that share a server want names of their own, for one champion serves one task.
+    """
+    return os.environ.get("VIT_ATLAS_REGISTERED_MODEL") or "vit-atlas"
+
+
+def register(connection: Connection, run_id: str, model_id: str, result: Result, crown: bool = False) -> Registered:
+    """Make the run's model a version of the registered model, once, and decide whether it is the champion, once.
+
+    Args:
+        connection: to the tracking server, whose registry it is unless ``MLFLOW_REGISTRY_URI`` names another.
+        run_id: the result's run.
+        model_id: the model that the run logged.
+        result: what the model reached.
+        crown: move the alias to this version whatever the numbers say.
+    """
+    client, name = connection.client, registered_name()
+    _make_model(client, name)
+    version = _version(client, name, run_id, model_id, result)
+    number, tags = str(version.version), dict(version.tags)
+    if VERDICT_TAG in tags and not crown:
+        return Registered(number, None)
+    champion = _champion(client, name)
+    moves, sentence = decide(name, number, tags, champion)
+    if crown:
+        moves, sentence = True, f"version {number} of {name} is its champion: chosen by hand"
+    if moves:
+        client.set_registered_model_alias(name, CHAMPION, number)
+    # Last, so that a decision cut short is taken again.
+    client.set_model_version_tag(name, number, VERDICT_TAG, sentence)
+    return Registered(number, sentence)
+
+
+def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tuple[bool, str]:
+    """Say whether version ``number`` becomes the champion, and why; ``champion`` is the version that is, or None."""
+    if champion is None:
+        return True, f"version {number} of {name} is its champion: there was none"
+    old, held = str(champion.version), champion.tags
+    if old == number:
+        return True, f"version {number} of {name} is its champion"
+    by_hand = f"version {old} stays champion; `vit-atlas track --champion` makes this one it"
+    if "accuracy_low" not in tags or "accuracy" not in held:
+        return False, f"version {number} of {name} cannot be compared, a test accuracy is missing: {by_hand}"
+    if DATA_TAG not in tags or tags[DATA_TAG] != held.get(DATA_TAG):
+        return False, f"version {number} of {name} was measured on other test photos than the champion: {by_hand}"
+    low, best = float(tags["accuracy_low"]), float(held["accuracy"])
+    if low > best:
+        return True, (
+            f"version {number} of {name} is its new champion: the low end of its interval, {low:.3f}, is above the "
+            f"accuracy of version {old}, {best:.3f}"
+        )
+    return False, (
+        f"version {number} of {name} is not better beyond chance: the low end of its interval, {low:.3f}, is not above "
+        f"the champion's accuracy, {best:.3f}: {by_hand}"
+    )
+
+
+def _make_model(client: Any, name: str) -> None:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description=DESCRIPTION.format(name=name))
+
+
+def _version(client: Any, name: str, run_id: str, model_id: str, result: Result) -> Any:
+    ours = [
+        version
+        for version in client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        if RESULT_TAG in version.tags
+    ]
+    ours.sort(key=lambda version: int(version.version))
+    for extra in ours[1:]:
+        # A slow server was asked twice.
+        client.delete_model_version(name, extra.version)
+    if ours:
+        return ours[0]
+    numbers = {key: result.metrics.get(f"evaluate/{key}") for key in NUMBERS}
+    tags = {key: f"{value:.6f}" for key, value in numbers.items() if value is not None}
+    tags |= {RESULT_TAG: result.key} | ({DATA_TAG: result.test_data} if result.test_data else {})
+    made = client.create_model_version(
+        name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id, description=_description(result)
+    )
+    # MLflow's pages of the run and of the logged model then lead to the version.
+    link = [{"name": name, "version": str(made.version)}]
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(link)})
+    return made
+
+
+def _description(result: Result) -> str:
+    numbers = [result.metrics[f"evaluate/{key}"] for key in NUMBERS if f"evaluate/{key}" in result.metrics]
+    if len(numbers) < len(NUMBERS):
+        return "Not measured on test photos."
+    return "Test accuracy {:.3f} (95 % interval {:.3f} to {:.3f}).".format(*numbers)
+
+
+def _champion(client: Any, name: str) -> Any:
+    number = client.get_registered_model(name).aliases.get(CHAMPION)
+    return client.get_model_version(name, number) if number else None
