@@ -8,7 +8,7 @@ from vit_atlas.cli.compare import compare
 from vit_atlas.cli.data import app as data_app
 from vit_atlas.cli.explain import explain
 from vit_atlas.cli.reproduce import reproduce
-from vit_atlas.cli.track import track
+from vit_atlas.cli.track import export, track
 from vit_atlas.errors import AtlasError
 
 commands = typer.Typer(
@@ -19,6 +19,7 @@ commands = typer.Typer(
 )
 commands.add_typer(data_app, name="data")
 commands.command()(track)
+commands.command()(export)
 commands.command()(compare)
 commands.command()(explain)
 commands.command()(reproduce)
