@@ -2,18 +2,18 @@
 
 import sys
 
-from vit_atlas.data.prepare import prepare, write_prepared
-from vit_atlas.paths import CLASSIFICATION_DATA
+from vit_atlas.data.prepare import prepare, summary, write_prepared
+from vit_atlas.paths import CLASSIFICATION_DATA, VERIFY_CACHE
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
     (data,) = read_settings("data")
-    prepared = prepare(CLASSIFICATION_DATA, data)
+    prepared = prepare(CLASSIFICATION_DATA, data, VERIFY_CACHE)
     write_prepared(prepared)
-    for warning in prepared.metrics["warnings"]:
-        sys.stderr.write(f"warning: {warning}\n")
+    for line in summary(prepared):
+        sys.stderr.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ CAPTIONING_DATA = Path("data/captioning")
 PREPARED = Path("build/prepared")
 MANIFEST = PREPARED / "manifest.csv"
 CLASSES = PREPARED / "classes.json"
+REJECTED = PREPARED / "rejected.csv"
+MASKS_DROPPED = PREPARED / "masks_dropped.csv"
+DUPLICATES = PREPARED / "duplicates.csv"
 MODEL = Path("build/model")
 HISTORY = Path("build/history.csv")
 PREDICTIONS = Path("build/predictions.csv")
@@ -28,6 +31,7 @@ RELIABILITY = Path("plots/evaluate/reliability.csv")
 PER_CLASS = Path("plots/evaluate/per_class.csv")
 MISTAKES = Path("plots/evaluate/mistakes.png")
 EMBEDDING_PLOTS = Path("plots/embeddings")
+ATTENTION_SCORES = Path("plots/attention_scores.csv")
 ATTENTION_PLOTS = Path("plots/attention")
 
 CAPTIONER = Path("build/captioner")
@@ -41,6 +45,9 @@ REPORT = Path("report/index.html")
 
 CHECKPOINTS = Path(".checkpoints")
 """Training checkpoints: outside DVC's outs, so that an interrupted stage finds them again."""
+
+VERIFY_CACHE = Path(".verify-cache")
+"""What prepare knows of files that it has decoded: only new and changed ones are decoded again."""
 
 TRUNK_CACHE = Path(".trunk-cache")
 """Activations of the frozen trunk: scratch space of one finetune run."""

@@ -47,7 +47,7 @@ class DataSettings(Section):
     """Share of all photos kept for the test, where the folder has no split at all."""
     seed: Seed = 0
     """Seed of the stratified split."""
-    max_pixels: int = Field(100_000_000, gt=0)
+    max_pixels: int = Field(100_000_000, gt=0, le=500_000_000)
     """Photos with more pixels than this are rejected (decompression bombs)."""
 
 

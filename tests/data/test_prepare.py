@@ -4,8 +4,10 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,10 +18,14 @@ from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.verify import inspect_all, same_pictures
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import read_json
-from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED
+from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED, REJECTED
 from vit_atlas.settings import DataSettings
 
 SETTINGS = DataSettings(max_pixels=10_000)
+
+
+def rows(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    return list(frame.itertuples(index=False, name=None))
 
 
 def test_dirty_files_are_converted_or_left_out_by_name_and_reason(two_classes: Path, draw: Callable[..., Path]) -> None:
@@ -36,24 +42,26 @@ def test_dirty_files_are_converted_or_left_out_by_name_and_reason(two_classes: P
     )
     prepared = prepare(two_classes, SETTINGS)
     metrics = prepared.metrics
-    assert metrics["rejected"] == [
-        {"file": "cat/cut.jpg", "reason": "the file is cut short (truncated)"},
-        {"file": "cat/empty.jpg", "reason": "the file is empty (zero bytes)"},
-        {"file": "dog/big.jpg", "reason": "200x100 pixels, more than data.max_pixels (10000)"},
-        {"file": "dog/moving.gif", "reason": "a GIF of 2 frames, not one photo"},
-        {
-            "file": "dog/notes.txt",
-            "reason": "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)",
-        },
+    assert rows(prepared.findings.rejected) == [
+        ("cat/cut.jpg", "truncated", "the file is cut short (truncated)"),
+        ("cat/empty.jpg", "empty", "the file is empty (zero bytes)"),
+        ("dog/big.jpg", "too-many-pixels", "200x100 pixels, more than data.max_pixels (10000)"),
+        ("dog/moving.gif", "several-frames", "a GIF of 2 frames, not one photo"),
+        (
+            "dog/notes.txt",
+            "not-an-image",
+            "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)",
+        ),
     ]
-    assert metrics["converted"] == [
-        {"file": "cat/print.jpg", "conversions": ["cmyk"]},
-        {"file": "dog/liar.jpg", "conversions": ["png-named-jpg"]},
-    ]
+    kinds = ("empty", "not-an-image", "several-frames", "too-many-pixels", "truncated")
+    assert metrics["rejected"] == dict.fromkeys(kinds, 1)
     assert metrics["conversions"] == {"cmyk": 1, "png-named-jpg": 1}
     assert (metrics["photos"], metrics["rejected_count"], metrics["converted_count"]) == (22, 5, 2)
     listed = dict(zip(prepared.manifest["image_id"], prepared.manifest["conversions"], strict=True))
-    assert listed["dog/liar.jpg"] == "png-named-jpg"
+    assert {file: kinds for file, kinds in listed.items() if kinds} == {
+        "cat/print.jpg": "cmyk",
+        "dog/liar.jpg": "png-named-jpg",
+    }
     assert "cat/cut.jpg" not in listed
 
 
@@ -65,10 +73,13 @@ def test_one_photo_in_two_splits_is_flagged_by_name(photos: Path, draw: Callable
     original = (photos / "val/b/1.jpg").read_bytes()
     (photos / "train/a/comment.jpg").write_bytes(original[:2] + b"\xff\xfe\x00\x06abcd" + original[2:])
     draw("train/a/alone.jpg")
-    metrics = prepare(photos, SETTINGS).metrics
-    assert metrics["duplicates"] == [
-        {"files": ["test/a/copy.jpg", "train/a/1.jpg"], "splits": ["train", "test"], "classes": ["a"]},
-        {"files": ["train/a/comment.jpg", "val/b/1.jpg"], "splits": ["train", "val"], "classes": ["a", "b"]},
+    prepared = prepare(photos, SETTINGS)
+    metrics = prepared.metrics
+    assert rows(prepared.findings.duplicates) == [
+        (0, "test/a/copy.jpg", "test", "a"),
+        (0, "train/a/1.jpg", "train", "a"),
+        (1, "train/a/comment.jpg", "train", "a"),
+        (1, "val/b/1.jpg", "val", "b"),
     ]
     assert (metrics["duplicate_groups"], metrics["duplicates_across_splits"]) == (2, 2)
     assert metrics["duplicates_across_classes"] == 1
@@ -81,7 +92,7 @@ def test_pictures_that_only_look_alike_at_small_scale_are_no_duplicates(photos: 
         Image.fromarray(values.astype(np.uint8)).convert("RGB").save(photos / f"{number}.jpg", quality=100)
     candidates = tuple(Candidate(photos / f"{number}.jpg", f"{number}.jpg", "a") for number in (0, 1))
     inspections = inspect_all(candidates, 10**6)
-    assert inspections[0].preview == inspections[1].preview
+    assert not any(item.reason for item in inspections)
     assert same_pictures(inspections) == []
 
 
@@ -95,8 +106,8 @@ def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_class
     frame = prepared.manifest.set_index("image_id")
     assert frame.loc["cat/0.jpg", ["mask", "mask_kind"]].tolist() == [(masks / "cat/0.png").as_posix(), "binary"]
     assert (frame["mask"] != "").sum() == prepared.metrics["masks"] == 1
-    dropped = {item["file"]: item["reason"] for item in prepared.metrics["masks_dropped"]}
-    assert dropped["cat/1.jpg"] == "the mask has 30x40 pixels, the photo 40x30"
+    dropped = dict(rows(prepared.findings.masks_dropped))
+    assert dropped["cat/1.jpg"].endswith("it has 30x40 pixels, the photo 40x30")
     assert dropped["dog/2.jpg"] == "the mask marks no object"
     assert "not an image" in dropped["dog/3.jpg"]
     assert prepared.metrics["masks_dropped_count"] == 3
@@ -117,9 +128,9 @@ def test_names_that_are_no_utf8_and_dangling_links_are_left_out(
     (two_classes / "cat" / "gone.jpg").symlink_to(two_classes / "nothing.jpg")
     monkeypatch.chdir(tmp_path)
     prepared = prepare(two_classes, SETTINGS)
-    assert prepared.metrics["rejected"] == [
-        {"file": "cat/\\udcff.jpg", "reason": "its name is not valid UTF-8: rename it"},
-        {"file": "cat/gone.jpg", "reason": "no such file"},
+    assert rows(prepared.findings.rejected) == [
+        ("cat/\\udcff.jpg", "name-not-utf8", "its name is not valid UTF-8: rename it"),
+        ("cat/gone.jpg", "missing", "no such file"),
     ]
     write_prepared(prepared)
     assert len(read_manifest()) == 20
@@ -205,10 +216,13 @@ def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., 
 def test_the_stage_writes_the_contract(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(two_classes, "data/classification")
+    Path("data/classification/cat/empty.jpg").touch()
     write_prepared(prepare(Path("data/classification"), SETTINGS))
     frame = read_manifest()
     assert read_classes() == ["cat", "dog"]
-    assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", "manifest.csv"]
+    tables = ["duplicates.csv", "manifest.csv", "masks_dropped.csv", "rejected.csv"]
+    assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", *tables]
+    assert REJECTED.read_text() == "file,kind,reason\ncat/empty.jpg,empty,the file is empty (zero bytes)\n"
     first = frame.set_index("image_id").loc["cat/0.jpg"]
     assert first["path"] == "data/classification/cat/0.jpg"
     assert (first["label"], first["width"], first["height"], len(first["sha256"])) == (0, 40, 30, 64)
@@ -226,6 +240,7 @@ def test_many_workers_find_what_one_finds(two_classes: Path, monkeypatch: pytest
     together = prepare(two_classes, SETTINGS)
     assert together.metrics == alone.metrics
     assert together.manifest.equals(alone.manifest)
+    assert together.findings.rejected.equals(alone.findings.rejected)
 
 
 @pytest.mark.real_data
@@ -233,8 +248,8 @@ def test_pets_mini(real_data: Path) -> None:
     prepared = prepare(real_data / "pets-mini", DataSettings())
     metrics = prepared.metrics
     assert (metrics["layout"], metrics["classes"], metrics["photos"], metrics["test"]) == ("oxford-pets", 37, 1027, 148)
-    assert metrics["converted"] == [{"file": "images/Abyssinian_5.jpg", "conversions": ["alpha", "png-named-jpg"]}]
-    assert len(metrics["rejected"]) == 2
-    assert all(item["reason"].startswith("in no list") for item in metrics["rejected"])
-    assert metrics["masks_dropped"] == []
-    assert metrics["duplicates"] == []
+    converted = prepared.manifest[prepared.manifest["conversions"] != ""]
+    assert rows(converted[["image_id", "conversions"]]) == [("images/Abyssinian_5.jpg", "alpha;png-named-jpg")]
+    assert metrics["rejected"] == {"not-listed": 2}
+    assert prepared.findings.rejected["reason"].str.startswith("in no list").all()
+    assert (metrics["masks_dropped_count"], metrics["duplicate_groups"]) == (0, 0)

@@ -1,5 +1,6 @@
 """`vit-atlas data`: the sample, the official pets, and a look at your own folder before you use it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,20 +62,32 @@ def _report(folder: Path, prepared: "Prepared") -> list[str]:
     ]
     table = prepared.class_counts.pivot(index="class_name", columns="split", values="photos").loc[prepared.classes]
     lines += ["", table[["train", "val", "test"]].rename_axis(index="class", columns=None).to_string()]
-    lines += _table("left out", [f"{item['file']}: {item['reason']}" for item in metrics["rejected"]])
-    lines += _table("converted", [f"{item['file']}: {', '.join(item['conversions'])}" for item in metrics["converted"]])
-    lines += _table("masks dropped", [f"{item['file']}: {item['reason']}" for item in metrics["masks_dropped"]])
+    found, manifest = prepared.findings, prepared.manifest
+    converted = manifest[manifest["conversions"] != ""]
+    lines += _table("left out", _pairs(found.rejected["file"], found.rejected["reason"]))
+    lines += _table("converted", _pairs(converted["image_id"], converted["conversions"].str.replace(";", ", ")))
+    lines += _table("masks dropped", _pairs(found.masks_dropped["file"], found.masks_dropped["reason"]))
+    groups = [rows for _, rows in found.duplicates.groupby("group")]
     lines += _table(
-        "same picture", [f"{', '.join(item['files'])} ({', '.join(item['splits'])})" for item in metrics["duplicates"]]
+        "same picture", [f"{', '.join(rows['file'])} ({', '.join(dict.fromkeys(rows['split']))})" for rows in groups]
     )
     return lines + _table("mind", metrics["warnings"])
+
+
+def _pairs(files: Iterable[str], details: Iterable[str]) -> list[str]:
+    return [f"{file}: {detail}" for file, detail in zip(files, details, strict=True)]
+
+
+def _printable(text: str) -> str:
+    """``text`` with line ends and other control characters, which a file's name may have, as escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def _table(title: str, rows: list[str]) -> list[str]:
     if not rows:
         return []
     more = [f"  ... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
-    return ["", f"{title} ({len(rows)}):", *(f"  {row}" for row in rows[:SHOWN]), *more]
+    return ["", f"{title} ({len(rows)}):", *(f"  {_printable(row)}" for row in rows[:SHOWN]), *more]
 
 
 def _data_settings() -> "DataSettings":

@@ -59,10 +59,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A file left out: its path below the data folder, and why."""
+    """A file left out: its path below the data folder, why, and the same in a word to count by."""
 
     file: str
     reason: str
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,16 @@ def find_layout(root: Path) -> Layout:
 
     Raises:
         AtlasError: the folder is missing or empty, or has none of the three layouts; the message says what was found.
+            Or a folder in it cannot be listed.
     """
+    try:
+        return _find_layout(root)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        raise AtlasError(f"{root} cannot be listed ({error.strerror}{place}): correct its permissions") from None
+
+
+def _find_layout(root: Path) -> Layout:
     if not root.is_dir():
         raise AtlasError(f"{root} is not a folder: put photos there, or run `vit-atlas data stickers` for the sample")
     entries = visible(root)
@@ -162,7 +172,7 @@ def _homework(root: Path, split_folders: list[Path]) -> Layout:
                 name = str(int(match[1]))
                 candidates.append(Candidate(path, image_id, name, SPLIT_NAMES[folder.name.lower()]))
             else:
-                rejected.append(Rejected(image_id, "its name is not {label}_{id}, with a number as label"))
+                rejected.append(Rejected(image_id, "its name is not {label}_{id}, with a number as label", "odd-name"))
     if not candidates:
         raise AtlasError(
             f"{root} has split folders that hold neither class folders nor files named {{label}}_{{id}}.jpg: {EXPECTED}"
@@ -185,17 +195,19 @@ def _oxford(root: Path) -> Layout:
     for split, table in lists.items():
         for stem, class_id in _oxford_rows(table):
             if stem in listed:
-                rejected.append(Rejected(f"images/{stem}.jpg", f"listed twice ({listed[stem]} and {table.name})"))
+                reason = f"listed twice ({listed[stem]} and {table.name})"
+                rejected.append(Rejected(f"images/{stem}.jpg", reason, "listed-twice"))
                 continue
             listed[stem] = table.name
             name = _oxford_class(stem, class_id, labels, table)
             if stem not in files:
-                rejected.append(Rejected(f"images/{stem}.jpg", f"listed in annotations/{table.name}, but missing"))
+                reason = f"listed in annotations/{table.name}, but missing"
+                rejected.append(Rejected(f"images/{stem}.jpg", reason, "missing"))
                 continue
             path = _preferred(files.pop(stem))
             candidates.append(_oxford_candidate(root, path, name, split))
     unlisted = sorted(path for paths in files.values() for path in paths)
-    rejected += [Rejected(name_below(root, path), _unlisted_reason(path)) for path in unlisted]
+    rejected += [Rejected(name_below(root, path), _unlisted_reason(path), "not-listed") for path in unlisted]
     classes = sorted(labels, key=lambda name: labels[name])
     return _finished(root, "oxford-pets", classes, candidates, rejected)
 
@@ -253,8 +265,10 @@ def _class_folder(root: Path, folder: Path, split: str) -> tuple[list[Candidate]
             candidates.append(Candidate(path, name_below(root, path), folder.name, split))
             continue
         below = sorted(deep for deep in path.rglob("*") if deep.is_file() and not deep.name.startswith("."))
+        if path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS:
+            rejected.append(Rejected(name_below(root, path), "a folder, not a photo", "not-a-file"))
         reason = f"in a folder below the class folder {folder.name}/"
-        rejected += [Rejected(name_below(root, deep), reason) for deep in below]
+        rejected += [Rejected(name_below(root, deep), reason, "below-class") for deep in below]
     return candidates, rejected
 
 
@@ -262,7 +276,7 @@ def _strays(root: Path, folder: Path) -> Iterator[Rejected]:
     """Photos that lie beside class folders; other files there (notes, tables) are nobody's photo and no news."""
     for path in visible(folder):
         if path.is_file() and path.suffix.lower().lstrip(".") in IMAGE_EXTENSIONS:
-            yield Rejected(name_below(root, path), "outside every class folder")
+            yield Rejected(name_below(root, path), "outside every class folder", "outside-classes")
 
 
 def _described(entries: list[Path]) -> str:

@@ -1,10 +1,11 @@
 """Opening photos and masks: the one way in which every stage does it."""
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,27 @@ ANIMATED = ("GIF", "PNG", "WEBP", "TIFF")
 """Formats whose further frames are other pictures; an MPO's are previews of the same one."""
 
 
+LARGEST_PHOTO = 500_000_000
+"""Pixels above which no stage opens an image, whatever params.yaml says: it would be 2 GB in memory."""
+
+BYTES_PER_PIXEL = 8
+"""Of the largest kind of file that is read here, uncompressed 16-bit RGBA."""
+
+LARGEST_EXTRA = 2**24
+"""Bytes that a file may have beside its pixels: metadata, previews."""
+
+FOREIGN = {"HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "AVIF": (b"avif", b"avis")}
+"""Formats that phones and web sites use and that are not read here, with the brands in bytes 8 to 12 of their files."""
+
+FILE_TYPES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+
+
 class PhotoError(Exception):
-    """Why a file cannot serve as a photo: a short reason without the file's name."""
+    """Why a file cannot serve as a photo: a short reason without the file's name, and its ``kind`` in a word."""
+
+    def __init__(self, reason: str, kind: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -64,17 +84,21 @@ def open_photo(path: str | Path) -> Image.Image:
         raise AtlasError(f"{path} cannot be read as a photo: {error}") from None
 
 
-def open_mask(path: str | Path, kind: str) -> np.ndarray:
+def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = None) -> np.ndarray:
     """Open a mask as uint8 of shape (height, width): 0 background, 1 object, 255 unlabelled.
 
     ``trimap`` is Oxford-IIIT Pet's: 1 object, 2 background, 3 the border that counts for neither. In a ``binary``
-    mask every value but 0 is object.
+    mask every value but 0 is object. With ``photo_size`` (width, height) a mask of another size is not even decoded.
 
     Raises:
-        AtlasError: the file is missing or cannot be read as an image, or ``kind`` is neither of the two.
+        AtlasError: the file is missing or cannot be read as an image, has another size than the photo, or ``kind`` is
+            neither of the two.
     """
     try:
         with opened(path) as image:
+            if photo_size and image.size != photo_size:
+                (width, height), (wide, high) = image.size, photo_size
+                raise PhotoError(f"it has {width}x{height} pixels, the photo {wide}x{high}", "another-size")
             values = _mask_values(image)
     except PhotoError as error:
         raise AtlasError(f"{path} cannot be read as a mask: {error}") from None
@@ -88,34 +112,62 @@ def open_mask(path: str | Path, kind: str) -> np.ndarray:
 
 
 @contextmanager
-def opened(path: str | Path, max_pixels: int | None = None, content: bytes | None = None) -> Iterator[Image.Image]:
+def opened(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Image]:
     """Yield the image file opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
 
-    Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded. Who
-    has read the file already passes its bytes as ``content``.
+    Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded.
 
     Raises:
         PhotoError: the file is empty, is no image, is damaged, holds several frames or has too many pixels.
     """
-    if content is None:
-        content = read_bytes(path)
-    if not content:
-        raise PhotoError("the file is empty (zero bytes)")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with warnings.catch_warnings():
+        with open_file(path, max_pixels) as handle, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=OPENERS) as image:
+            with _open_image(handle) as image:
                 _check_header(image, max_pixels)
                 yield image
-    except UnidentifiedImageError:
-        raise PhotoError("not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)") from None
     except PhotoError:
         raise
     except Exception as error:  # a damaged file makes decoders raise nearly anything
-        raise PhotoError(_reason(error)) from None
+        raise _explained(error) from None
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def open_file(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> BufferedReader:
+    """Open a file to read, if it can be one of a photo of ``max_pixels``.
+
+    Raises:
+        PhotoError: it is missing, cannot be read, is empty or larger than any such photo, or is no file at all: opening
+            a named pipe would wait for ever.
+    """
+    try:
+        found = Path(path).stat()
+        kind = stat.S_IFMT(found.st_mode)
+        if kind != stat.S_IFREG:
+            raise PhotoError(f"{FILE_TYPES.get(kind, 'a device')}, not a photo", "not-a-file")
+        if not found.st_size:
+            raise PhotoError("the file is empty (zero bytes)", "empty")
+        if found.st_size > max_pixels * BYTES_PER_PIXEL + LARGEST_EXTRA:
+            reason = f"{found.st_size / 1e9:.2f} GB, more than a photo of {max_pixels} pixels has"
+            raise PhotoError(reason, "file-too-large")
+        return Path(path).open("rb")
+    except FileNotFoundError:
+        raise PhotoError("no such file", "missing") from None
+    except OSError as error:
+        raise _explained(error) from None
+
+
+def check_sums(path: str | Path) -> None:
+    """Compare the checksums that a PNG carries; decoding alone does not. Other formats have none.
+
+    Raises:
+        PhotoError: one is wrong.
+    """
+    with opened(path) as image:
+        if image.format == "PNG":
+            image.verify()
 
 
 def kind_of_file(path: str | Path) -> str:
@@ -125,20 +177,6 @@ def kind_of_file(path: str | Path) -> str:
             return image.format or ""
     except PhotoError:
         return ""
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """The file's bytes.
-
-    Raises:
-        PhotoError: it is missing or cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise PhotoError("no such file") from None
-    except OSError as error:
-        raise PhotoError(f"cannot be read ({error.strerror or error})") from None
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -181,15 +219,27 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _check_header(image: Image.Image, max_pixels: int | None) -> None:
+def _open_image(handle: BufferedReader) -> Image.Image:
+    try:
+        return Image.open(handle, formats=OPENERS)
+    except UnidentifiedImageError:
+        handle.seek(8)
+        brand = handle.read(4)
+    for form, brands in FOREIGN.items():
+        if brand in brands:
+            raise PhotoError(f"a {form} photo, which is not read here: convert it to JPEG", "not-an-image")
+    raise PhotoError("not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)", "not-an-image")
+
+
+def _check_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
-    if max_pixels is not None and width * height > max_pixels:
-        raise PhotoError(f"{width}x{height} pixels, more than data.max_pixels ({max_pixels})")
+    if width * height > max_pixels:
+        raise PhotoError(f"{width}x{height} pixels, more than data.max_pixels ({max_pixels})", "too-many-pixels")
     frames = getattr(image, "n_frames", 1)
     if image.format in ANIMATED and frames > 1:
-        raise PhotoError(f"a {image.format} of {frames} frames, not one photo")
+        raise PhotoError(f"a {image.format} of {frames} frames, not one photo", "several-frames")
     if image.mode == "F":
-        raise PhotoError("floating-point pixels, whose range is unknown")
+        raise PhotoError("floating-point pixels, whose range is unknown", "floating-point")
 
 
 def _mode_conversions(image: Image.Image) -> list[str]:
@@ -218,7 +268,7 @@ def _is_sixteen_bit(image: Image.Image) -> bool:
 
 
 def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    wide = values.astype(np.int64).clip(0, 65535)
+    wide = values.clip(0, 65535).astype(np.uint32)
     return ((wide + 128) // 257).astype(np.uint8)
 
 
@@ -232,8 +282,12 @@ def _mask_values(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("L"))
 
 
-def _reason(error: BaseException) -> str:
+def _explained(error: Exception) -> PhotoError:
+    if isinstance(error, MemoryError):
+        return PhotoError("too little memory to decode it", "memory")
+    if isinstance(error, OSError) and error.errno is not None:
+        return PhotoError(f"cannot be read ({error.strerror or error})", "unreadable")
     text = " ".join(str(error).split()) or type(error).__name__
     if "truncated" in text.lower():
-        return "the file is cut short (truncated)"
-    return f"damaged ({text[:120]})"
+        return PhotoError("the file is cut short (truncated)", "truncated")
+    return PhotoError(f"damaged ({text[:120]})", "damaged")

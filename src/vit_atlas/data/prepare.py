@@ -8,34 +8,54 @@ from typing import Any
 
 import pandas as pd
 
+from vit_atlas.data.findings import Findings, find
 from vit_atlas.data.layouts import Layout, find_layout
 from vit_atlas.data.manifest import COLUMNS, write_manifest
+from vit_atlas.data.remembered import Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
-from vit_atlas.data.verify import Inspection, inspect_all, same_pictures
+from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError
 from vit_atlas.files import atomic_file, atomic_folder, write_json
-from vit_atlas.paths import CLASS_COUNTS, CLASSES, MANIFEST, PREPARE_METRICS, PREPARED
+from vit_atlas.paths import (
+    CLASS_COUNTS,
+    CLASSES,
+    DUPLICATES,
+    MANIFEST,
+    MASKS_DROPPED,
+    PREPARE_METRICS,
+    PREPARED,
+    REJECTED,
+)
 from vit_atlas.settings import DataSettings
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What prepare found: the manifest, class names by label, photos by class and split, and the metrics."""
+    """What prepare found: the manifest, class names by label, photos by class and split, what there is to say about
+    single files, and the metrics. ``decoded`` files were read in this run, ``remembered`` ones in an earlier one."""
 
     manifest: pd.DataFrame
     classes: list[str]
     class_counts: pd.DataFrame
+    findings: Findings
     metrics: dict[str, Any]
+    decoded: int
+    remembered: int
 
 
-def prepare(root: Path, settings: DataSettings) -> Prepared:
+def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Prepared:
     """Find the layout of ``root``, decode every photo once, split, and describe the result.
+
+    Args:
+        root: the folder of photos.
+        settings: fractions, seed and the limit on pixels.
+        cache: folder that remembers what earlier runs decoded; the result is the same without.
 
     Raises:
         AtlasError: there is no known layout, or a class or a split is left without a usable photo.
     """
     layout = find_layout(root)
-    inspections = inspect_all(layout.candidates, settings.max_pixels)
+    inspections = inspect_all(layout.candidates, settings.max_pixels, cache)
     usable = [item for item in inspections if not item.reason]
     _check_usable(root, layout, inspections)
     members = [Member(item.candidate.split, item.candidate.class_name, item.sha256) for item in usable]
@@ -43,8 +63,11 @@ def prepare(root: Path, settings: DataSettings) -> Prepared:
     manifest = _manifest(usable, splits, list(layout.classes))
     warnings = _check_splits(root, manifest, layout, settings)
     counts = _class_counts(manifest, list(layout.classes))
-    metrics = _metrics(layout, inspections, manifest, warnings)
-    return Prepared(manifest, list(layout.classes), counts, metrics)
+    findings = find(layout, inspections, manifest)
+    metrics = _metrics(layout, manifest, findings, warnings)
+    remembered = sum(item.remembered for item in inspections)
+    decoded = len(inspections) - remembered
+    return Prepared(manifest, list(layout.classes), counts, findings, metrics, decoded, remembered)
 
 
 def write_prepared(prepared: Prepared) -> None:
@@ -52,9 +75,25 @@ def write_prepared(prepared: Prepared) -> None:
     with atomic_folder(PREPARED) as folder:
         write_manifest(prepared.manifest, folder / MANIFEST.name)
         write_json(folder / CLASSES.name, prepared.classes)
+        found = prepared.findings
+        tables = {REJECTED: found.rejected, MASKS_DROPPED: found.masks_dropped, DUPLICATES: found.duplicates}
+        for path, table in tables.items():
+            table.to_csv(folder / path.name, index=False, lineterminator="\n", encoding="utf-8")
     with atomic_file(CLASS_COUNTS) as path:
         prepared.class_counts.to_csv(path, index=False, lineterminator="\n")
     write_json(PREPARE_METRICS, prepared.metrics)
+
+
+def summary(prepared: Prepared) -> list[str]:
+    """What the stage says at its end, one line each: how much was decoded, how much was left out, what is odd."""
+    metrics = prepared.metrics
+    lines = []
+    if prepared.remembered:
+        lines.append(f"{prepared.decoded} files decoded, {prepared.remembered} known from earlier runs")
+    if metrics["rejected_count"]:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in metrics["rejected"].items())
+        lines.append(f"{metrics['rejected_count']} files left out ({kinds}): see {REJECTED}")
+    return lines + [f"warning: {warning}" for warning in metrics["warnings"]]
 
 
 def _check_usable(root: Path, layout: Layout, inspections: list[Inspection]) -> None:
@@ -144,53 +183,29 @@ def _class_counts(manifest: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class_name", "split", "photos"])
 
 
-def _metrics(
-    layout: Layout, inspections: list[Inspection], manifest: pd.DataFrame, warnings: list[str]
-) -> dict[str, Any]:
-    usable = [item for item in inspections if not item.reason]
-    rejected = [{"file": item.candidate.image_id, "reason": item.reason} for item in inspections if item.reason]
-    rejected += [{"file": item.file, "reason": item.reason} for item in layout.rejected]
-    rejected.sort(key=lambda item: item["file"])
-    dropped = [{"file": item.candidate.image_id, "reason": item.mask_reason} for item in usable if item.mask_reason]
-    converted = [
-        {"file": item.candidate.image_id, "conversions": list(item.facts.conversions)}
-        for item in usable
-        if item.facts.conversions
-    ]
-    kinds = Counter(kind for item in usable for kind in item.facts.conversions)
-    duplicates = _duplicates(usable, manifest)
+def _metrics(layout: Layout, manifest: pd.DataFrame, findings: Findings, warnings: list[str]) -> dict[str, Any]:
+    """Counts only: the files' names are in the tables of build/prepared, however many they are."""
     splits = Counter(manifest["split"])
+    converted = manifest.loc[manifest["conversions"] != "", "conversions"]
+    kinds = Counter(kind for text in converted for kind in text.split(";"))
+    reasons = Counter(findings.rejected["kind"])
+    groups = findings.duplicates.groupby("group")
     return {
         "layout": layout.kind,
         "classes": len(layout.classes),
-        "photos": len(usable),
+        "photos": len(manifest),
         **{split: splits[split] for split in SPLITS},
         "masks": int((manifest["mask"] != "").sum()),
-        "rejected_count": len(rejected),
+        "rejected_count": len(findings.rejected),
         "converted_count": len(converted),
-        "masks_dropped_count": len(dropped),
-        "duplicate_groups": len(duplicates),
-        "duplicates_across_splits": sum(len(group["splits"]) > 1 for group in duplicates),
-        "duplicates_across_classes": sum(len(group["classes"]) > 1 for group in duplicates),
+        "masks_dropped_count": len(findings.masks_dropped),
+        "duplicate_groups": groups.ngroups,
+        "duplicates_across_splits": int((groups["split"].nunique() > 1).sum()),
+        "duplicates_across_classes": int((groups["class_name"].nunique() > 1).sum()),
+        "rejected": {kind: reasons[kind] for kind in sorted(reasons)},
         "conversions": {kind: kinds[kind] for kind in sorted(kinds)},
         "warnings": warnings,
-        "rejected": rejected,
-        "converted": converted,
-        "masks_dropped": dropped,
-        "duplicates": duplicates,
     }
-
-
-def _duplicates(usable: list[Inspection], manifest: pd.DataFrame) -> list[dict[str, Any]]:
-    """One entry a picture that several files hold: their names, and the splits and classes that they are in."""
-    splits = dict(zip(manifest["image_id"], manifest["split"], strict=True))
-    entries = []
-    for group in same_pictures(usable):
-        files = [item.candidate.image_id for item in group]
-        found = {splits[file] for file in files}
-        classes = sorted({item.candidate.class_name for item in group})
-        entries.append({"files": files, "splits": [name for name in SPLITS if name in found], "classes": classes})
-    return entries
 
 
 def _first_reason(layout: Layout, inspections: list[Inspection]) -> str:
