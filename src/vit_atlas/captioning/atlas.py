@@ -21,6 +21,7 @@ from vit_atlas.captioning.dataset import (
     read_objects,
     read_photos,
 )
+from vit_atlas.captioning.intervals import difference_metrics
 from vit_atlas.captioning.looks import Tally, View, look_metrics, noun_masks, tally_caption
 from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.captioning.texts import text_scores
@@ -54,6 +55,8 @@ class Findings:
     """What the captions of all subjects said."""
 
     tally: Tally = field(default_factory=Tally)
+    tallies: list[Tally] = field(default_factory=list)
+    """The same, one a photo."""
     rows: list[dict[str, Any]] = field(default_factory=list)
     """One a photo: the table that is written beside the metrics."""
     kept: dict[str, Caption] = field(default_factory=dict)
@@ -97,7 +100,10 @@ def describe(
         if caption.words:
             _check_view(view, caption)
             findings.layers = len(caption.words[0].maps)
-        tally_caption(findings.tally, caption, masks, nouns, view)
+        own = Tally()
+        tally_caption(own, caption, masks, nouns, view)
+        findings.tally.take(own)
+        findings.tallies.append(own)
         findings.rows.append(_row(subject, caption))
         if subject.name in keep:
             findings.kept[subject.name] = caption
@@ -127,6 +133,7 @@ def caption_metrics(findings: Findings, tested: Sequence[Subject], unseen: float
         "words_per_caption": float(np.mean(lengths)),
         "cut_captions": float(np.mean([not row["ended"] for row in findings.rows])),
         **look_metrics(findings.tally, findings.layers),
+        **difference_metrics(findings.tallies),
     }
 
 

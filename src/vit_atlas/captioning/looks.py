@@ -50,6 +50,11 @@ class Tally:
         """Add one value."""
         self.values.setdefault(name, []).append(value)
 
+    def take(self, other: "Tally") -> None:
+        """Add all values of another."""
+        for name, values in other.values.items():
+            self.values.setdefault(name, []).extend(values)
+
     def means(self, names: Iterable[str]) -> dict[str, float | None]:
         """The mean of each, None where there is no value."""
         return {name: float(np.mean(self.values[name])) if self.values.get(name) else None for name in names}
