@@ -9,10 +9,11 @@ from vit_atlas.attention.photos import choose_photos, read_predictions
 from vit_atlas.attention.pictures import draw_photos, draw_study, study_diagnoses, study_histogram
 from vit_atlas.attention.study import run_study
 from vit_atlas.attention.summary import artefact_metrics, study_metrics
+from vit_atlas.attention.tables import method_table
 from vit_atlas.data.manifest import read_manifest
-from vit_atlas.files import atomic_folder, write_json
+from vit_atlas.files import atomic_file, atomic_folder, write_json
 from vit_atlas.models.loading import load_finetuned
-from vit_atlas.paths import ATTENTION_DATA, ATTENTION_METRICS, ATTENTION_PLOTS
+from vit_atlas.paths import ATTENTION_DATA, ATTENTION_METRICS, ATTENTION_PLOTS, ATTENTION_SCORES
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage
 
@@ -39,6 +40,8 @@ def main() -> None:
         explorer.save(folder, maps["methods"].tolist())
         scores = pd.merge(study.scores, study.faithfulness, how="left", on=["image_id", "method"])
         scores.to_csv(folder / "scores.csv", index=False, lineterminator="\n")
+    with atomic_file(ATTENTION_SCORES) as temporary:
+        method_table(metrics).to_csv(temporary, index=False, lineterminator="\n")
     write_json(ATTENTION_METRICS, metrics)
 
 

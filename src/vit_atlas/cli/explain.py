@@ -77,12 +77,12 @@ def _explainer(
     layer: int,
     out: Path | None,
 ) -> "Explainer":
-    from vit_atlas.explain.captions import Writer, captioner_folder
+    from vit_atlas.explain.captions import Writer, has_captioner
     from vit_atlas.explain.looking import ask
     from vit_atlas.explain.model import open_model
     from vit_atlas.explain.run import Explainer
 
-    writer = Writer(captioner) if captioner_folder(captioner, caption) else None
+    writer = Writer(captioner) if has_captioner(captioner, caption) else None
     classifier = open_model(model)
     return Explainer(classifier, ask(classifier, methods, layer, own=model is None), writer, out)
 

@@ -80,7 +80,7 @@ class Writer:
             raise AtlasError(f"captions.head is {view.head}, and the layers of {self.folder} have {heads} heads")
 
 
-def captioner_folder(wanted: Path | None, captions: bool) -> bool:
+def has_captioner(wanted: Path | None, captions: bool) -> bool:
     """Whether there is a captioner to use: one that is asked for must be, build/captioner may be."""
     return captions and (wanted is not None or CAPTIONER.is_dir())
 
