@@ -15,6 +15,8 @@ MASKS_DROPPED = PREPARED / "masks_dropped.csv"
 DUPLICATES = PREPARED / "duplicates.csv"
 MODEL = Path("build/model")
 HISTORY = Path("build/history.csv")
+VALIDATION = Path("build/validation.csv")
+"""The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")
 
 PREPARE_METRICS = Path("metrics/prepare.json")

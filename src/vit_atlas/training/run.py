@@ -13,7 +13,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.model_card import write_card
 from vit_atlas.models.loading import Classifier, load_pretrained
 from vit_atlas.models.trunk import split
-from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL
+from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream, open_stream, training_key
 from vit_atlas.training.cache import cached
@@ -59,6 +59,7 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
             classifier.save(MODEL)
             write_card(MODEL, sections, manifest, history)
             write_history(history, HISTORY)
+            write_history(history.dropna(subset=["val_loss"]), VALIDATION)
     if is_first():
         checkpoints.remove()
 
