@@ -2,11 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +12,7 @@ from PIL import Image
 from vit_atlas.files import write_json
 from vit_atlas.tracking.client import DATABASE
 
-from .helpers import DATA_HASH, HISTORY, Project, free_port
+from .helpers import DATA_HASH, HISTORY, Project, Server
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Pat
     write_json(
         "metrics/evaluate.json", {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "probe_accuracy": 0.5}
     )
-    write_json("metrics/attention.json", {"head_mean": {"miou": 0.6}, "unknown": None})
+    write_json("metrics/attention.json", {"head_mean.miou": 0.6, "unknown": None})
     for name in ("plots/evaluate/mistakes.png", "plots/attention/cat.png"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8)).save(name)
@@ -69,30 +64,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Pat
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
-    """A real `mlflow server` on this machine, which keeps the artifacts itself; stopped when the tests end."""
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    """A real `mlflow server` on this machine, which keeps the artifacts itself."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_database, folder / DATABASE)
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{DATABASE}", "--artifacts-destination", str(folder / "files")]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=20)
-
-
-def wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise RuntimeError(f"mlflow server did not start:\n{log.read_text()}")
+    with Server(folder) as started:
+        yield started

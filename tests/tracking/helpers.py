@@ -1,10 +1,16 @@
 """What the tracking tests share: a folder as `dvc repro` leaves it, and questions to an MLflow database."""
 
 import hashlib
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mlflow
 import pandas as pd
@@ -12,7 +18,7 @@ import yaml
 
 from vit_atlas.settings import Settings
 from vit_atlas.tracking import open_stream, training_key
-from vit_atlas.tracking.client import tracking_uri
+from vit_atlas.tracking.client import DATABASE, tracking_uri
 
 HISTORY = pd.DataFrame(
     {
@@ -71,12 +77,103 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class Process:
+    """A program that serves on this machine: started, waited for until it answers, and gone when the block ends."""
+
+    def __init__(self, folder: Path, command: list[str], health: str, **environment: str) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self._command, self._health = command, health
+        self._environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"} | environment
+        self.start()
+
+    def start(self) -> None:
+        """Start it (again) in a session of its own."""
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                self._command, cwd=self.folder, stdout=log, stderr=log, env=self._environment, start_new_session=True
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.end(signal.SIGKILL)
+            raise
+
+    def end(self, how: signal.Signals) -> None:
+        """Send a signal to it and its workers, and wait until it is gone."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, how)
+        self.process.wait(timeout=30)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(self._health, timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"{' '.join(self._command)} did not start:\n{self.log.read_text()[-3000:]}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.end(signal.SIGTERM)
+
+
+class Server(Process):
+    """A real `mlflow server`: by default on the database in ``folder``, with the artifacts in ``folder``/files."""
+
+    def __init__(
+        self, folder: Path, store: str | None = None, artifacts: str | None = None, **environment: str
+    ) -> None:
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", "1", "--backend-store-uri", store or f"sqlite:///{DATABASE}"]
+        command += ["--artifacts-destination", artifacts or str(folder / "files")]
+        super().__init__(folder, command, f"{self.address}/health", **environment)
+
+
+def files(run_id: str, folder: str = "") -> list[str]:
+    """Every artifact of a run."""
+    found = []
+    for item in client().list_artifacts(run_id, folder):
+        found += files(run_id, item.path) if item.is_dir else [item.path]
+    return sorted(found)
+
+
+def write_model(labels: tuple[str, ...] = ("cat", "dog")) -> None:
+    """A tiny random ViT as finetune leaves it in build/model."""
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+
+    from vit_atlas.models.hub import quiet
+
+    torch.manual_seed(0)
+    names = dict(enumerate(labels))
+    config = ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        image_size=16,
+        patch_size=8,
+        id2label=names,
+        label2id={name: label for label, name in names.items()},
+    )
+    with quiet():
+        ViTForImageClassification(config).save_pretrained("build/model")
+    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained("build/model")
+
+
 def client() -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri())
 
 
 def runs() -> list[mlflow.entities.Run]:
-    experiment = client().get_experiment_by_name("vit-atlas")
+    experiment = client().get_experiment_by_name(os.environ.get("MLFLOW_EXPERIMENT_NAME", "vit-atlas"))
     return client().search_runs([experiment.experiment_id]) if experiment else []
 
 

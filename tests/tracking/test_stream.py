@@ -90,3 +90,30 @@ def test_a_server_that_dies_during_training_is_one_warning(
     said = capsys.readouterr().err
     assert said.count("warning:") == 1
     assert "secret" not in said
+
+
+def test_a_slow_server_costs_a_training_little_and_misses_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of the test's own an answer takes 8 seconds and a step 1: 200 steps would take half an hour."""
+    clock = [0.0]
+    monkeypatch.setattr("vit_atlas.tracking.stream.monotonic", lambda: clock[0])
+    send, calls = mlflow.MlflowClient.log_batch, []
+
+    def slow(self: mlflow.MlflowClient, *arguments: object, **options: object) -> None:
+        if options.get("metrics"):
+            calls.append(clock[0])
+            clock[0] += 8
+        send(self, *arguments, **options)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "log_batch", slow)
+
+    def go_on(stream: Stream) -> None:
+        for step in range(2, 201):
+            clock[0] += 1
+            stream.log(step, {"train_loss": 1 / step})
+
+    run_id = train(project, range(1, 2), go_on)
+    assert curve(str(run_id), "training/train_loss") == [(step, 1 / step) for step in range(1, 201)]
+    assert 4 < len(calls) < 10
+    assert clock[0] < 200 + 30 + 0.05 * clock[0] + 2 * 8

@@ -30,4 +30,5 @@ def shown_numbers(numbers: Mapping[str, float]) -> dict[str, float]:
     """
     named = {name.replace(".", "/"): value for name, value in numbers.items()}
     chosen = {f"{FIRST}/{name}": named[source] for name, source in COMPARED.items() if source in named}
-    return named | chosen
+    # MLflow lists a run's numbers in the order in which they came: the one that matters first.
+    return {name: value for name, value in named.items() if "/" not in name} | chosen | named

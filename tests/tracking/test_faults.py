@@ -1,0 +1,228 @@
+"""What can happen to a tracking server, and what it costs: one warning, and nothing once `vit-atlas track` has run.
+
+Servers are real where a process or a socket can play the fault; a limit on the size of files stands in for a full disk.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
+
+from vit_atlas.tracking import Stream, mirror, open_stream
+from vit_atlas.tracking.client import DATABASE, impatient
+from vit_atlas.tracking.mirror import Mirrored
+
+from .helpers import HISTORY, Project, Server, client, curve, files, free_port, runs, stream, write_model
+
+WHOLE = [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
+BIG = 8 * 2**20
+"""Bytes of a page that no longer fits where files may have half of that."""
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    """A server that tests may kill, as long as they start it again."""
+    folder = tmp_path_factory.mktemp("mistreated")
+    shutil.copy(empty_database, folder / DATABASE)
+    with Server(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def told(capfd: pytest.CaptureFixture[str]) -> "Told":
+    return Told(capfd)
+
+
+class Told:
+    """What the user was told, by whichever library."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+
+    def lines(self) -> list[str]:
+        return "".join(self._capture.readouterr()).splitlines()
+
+    def one_warning(self) -> str:
+        """The one line since the last look, a warning."""
+        lines = self.lines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("warning: ")
+        assert "vit-atlas track" in lines[0]
+        return lines[0]
+
+
+def whole(project: Project) -> Mirrored:
+    """Mirror, and look whether the run is whole and nothing is there twice."""
+    mirrored = mirror()
+    assert mirrored is not None
+    assert [run.info.status for run in runs()] == ["FINISHED"]
+    assert curve(mirrored.run_id, "training/train_loss") == WHOLE
+    for name, value in client().get_run(mirrored.run_id).data.metrics.items():
+        assert name.startswith("training/") or curve(mirrored.run_id, name) == [(0, value)]
+    assert "report.html" in files(mirrored.run_id)
+    return mirrored
+
+
+@contextmanager
+def small_files(pids: list[int]) -> Iterator[None]:
+    """Let processes write no file of more than half of BIG, as if the disk were full."""
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
+    for pid, (_, hard) in before.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (BIG // 2, hard))
+    try:
+        yield
+    finally:
+        for pid, limits in before.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(path.name)) == leader:
+                found.append(int(path.name))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def send(opened: Stream, rows: list[dict]) -> None:
+    for row in rows:
+        opened.log(int(row["step"]), {name: value for name, value in row.items() if name != "step"})
+
+
+def test_down_at_the_start_and_killed_in_the_middle(
+    project: Project, own_server: Server, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "killed")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    assert stream(project) == "None"
+    assert "127.0.0.1" in told.one_warning()
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_server.address)
+    rows = HISTORY.to_dict("records")
+    with open_stream(project.training_key(), project.sections()) as opened:
+        send(opened, rows[:2])
+        own_server.end(signal.SIGKILL)
+        send(opened, rows[2:])
+    told.one_warning()
+    assert mirror() is None
+    told.one_warning()
+
+    own_server.start()
+    (left,) = runs()
+    assert left.info.status == "RUNNING"
+    assert curve(left.info.run_id, "training/train_loss") == WHOLE[:2]
+    assert whole(project) == Mirrored(left.info.run_id, "adopted", own_server.address)
+    assert whole(project).how == "found"
+    assert told.lines() == []
+
+
+def test_a_server_whose_disk_is_full(
+    project: Project, own_server: Server, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "full")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", own_server.address)
+    Path("report/index.html").write_bytes(b"." * BIG)
+    run_id = stream(project)
+    with small_files(session(own_server.process.pid)):
+        assert mirror() is None
+    told.one_warning()
+    assert whole(project) == Mirrored(run_id, "found", own_server.address)
+    assert told.lines() == []
+
+
+@pytest.mark.parametrize("big", ["report/index.html", "build/model/model.safetensors"])
+def test_a_full_disk_here(project: Project, told: Told, big: str) -> None:
+    write_model()
+    Path(big).write_bytes(b"." * BIG)
+    run_id = stream(project)
+    with small_files([os.getpid()]):
+        assert mirror() is None
+    assert "File too large" in told.one_warning()
+    assert whole(project).run_id == run_id
+    (model,) = client().search_logged_models([client().get_run(run_id).info.experiment_id])
+    assert model.status == "READY", "what was cut short is gone"
+    (line,) = told.lines()
+    assert line.startswith("note: version 1")
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server that takes every connection and never answers."""
+    with closing(socket.create_server(("127.0.0.1", 0), backlog=64)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_silent_server_holds_nobody_up(
+    project: Project, silent: str, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
+    # The user's own limit, for the test's sake; the next test is about ours.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent)
+    assert stream(project) == "None"
+    told.one_warning()
+    assert mirror() is None
+    told.one_warning()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert whole(project).how == "made"
+
+
+def test_waiting_is_limited_where_the_user_set_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = MLFLOW_HTTP_REQUEST_TIMEOUT.get()
+    with impatient():
+        assert (MLFLOW_HTTP_REQUEST_TIMEOUT.get(), MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()) == (10, 1)
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == usual
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    with impatient():
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 77
+
+
+@pytest.mark.parametrize("status", [500, 503, 507])
+def test_a_server_that_refuses_everything(
+    project: Project, status: int, monkeypatch: pytest.MonkeyPatch, told: Told
+) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status, "Insufficient Storage")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{refusing.server_port}")
+        assert stream(project) == "None"
+        told.one_warning()
+        assert mirror() is None
+        told.one_warning()
+        refusing.shutdown()
+
+
+def test_a_run_that_was_asked_for_twice_is_kept_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server made the run, its answer was lost, the request was sent again."""
+    make = mlflow.MlflowClient.create_run
+
+    def twice(self: mlflow.MlflowClient, *arguments: object, **options: object) -> object:
+        make(self, *arguments, **options)
+        return make(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "create_run", twice)
+        stream(project)
+    assert len(runs()) == 2
+    assert whole(project).how == "adopted"

@@ -1,0 +1,71 @@
+"""`mlflow models serve` with the champion: photos over HTTP on this machine."""
+
+import base64
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+from PIL import Image
+
+from vit_atlas.tracking import mirror
+from vit_atlas.tracking.client import tracking_uri
+
+from .helpers import Process, Project, free_port, write_model
+
+
+@pytest.fixture
+def address(project: Project) -> Iterator[str]:
+    """The photo classifier as a user serves it, after `vit-atlas track`."""
+    write_model(("cat", "dog", "fish"))
+    assert mirror() is not None
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/vit-atlas@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    home = f"http://127.0.0.1:{port}"
+    folder = project.folder / "served"
+    folder.mkdir()
+    with Process(folder, command, f"{home}/ping", PATH=path, MLFLOW_TRACKING_URI=tracking_uri()):
+        yield home
+
+
+def ask(address: str, **question: Any) -> Any:
+    request = urllib.request.Request(
+        f"{address}/invocations", json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_a_photo_comes_back_with_classes_and_anything_else_with_a_sentence(address: str) -> None:
+    from transformers import pipeline
+
+    Image.new("RGB", (20, 10), (250, 0, 0)).save("red.png")
+    photo = base64.b64encode(Path("red.png").read_bytes()).decode()
+    expected = pipeline("image-classification", "build/model", device="cpu")("red.png", top_k=3)
+
+    (one,) = ask(address, inputs=[photo])["predictions"]
+    assert one["label"] == expected[0]["label"]
+    assert [item["label"] for item in one["classes"]] == [item["label"] for item in expected]
+    assert one["score"] == pytest.approx(expected[0]["score"], abs=1e-5)
+    assert sum(item["score"] for item in one["classes"]) == pytest.approx(1, abs=1e-5)
+
+    two = ask(address, dataframe_split={"columns": ["photo"], "data": [[photo], [photo]]}, params={"top_k": 2})
+    assert [len(row["classes"]) for row in two["predictions"]] == [2, 2]
+
+    broken = base64.b64encode(b"GIF89a and no more").decode()
+    for text, sentence in (
+        (broken, "input 1 is not a photo that can be read"),
+        ("no base64!", "is not a photo's bytes in base64"),
+        (str(Path("red.png").resolve()), "is not a photo's bytes in base64"),
+    ):
+        with pytest.raises(HTTPError) as refused:
+            ask(address, inputs=[text])
+        assert refused.value.code == 400
+        assert sentence in json.load(refused.value)["message"]
