@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
+from typer.testing import CliRunner
 
+from vit_atlas.cli import commands
 from vit_atlas.data.manifest import COLUMNS
 from vit_atlas.errors import AtlasError
 from vit_atlas.export import complete_card, export_model
@@ -107,6 +109,14 @@ def test_the_exported_card_holds_results_with_intervals() -> None:
     assert "flatters" not in card.text
     assert str(ModelCard(str(card))) == str(card)
     assert (MODEL / "README.md").read_text() == before, "build/model is finetune's"
+
+
+def test_the_command() -> None:
+    make_model(MODEL)
+    write_json("metrics/evaluate.json", {"accuracy": 0.5, "photos": 4})
+    answer = CliRunner().invoke(commands, ["export", "handed-on"])
+    assert answer.exit_code == 0, answer.output
+    assert "| accuracy | 0.500 |" in Path("handed-on/README.md").read_text()
 
 
 def test_without_results_the_card_stays_as_it_is() -> None:

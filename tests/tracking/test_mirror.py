@@ -134,8 +134,8 @@ def test_numbers_settings_and_tags(project: Project) -> None:
             "accuracy": 0.75,
             "evaluate/accuracy_low": 0.7,
             "attention/head_mean/miou": 0.6,
-            "atlas/map_miou_head_mean": 0.6,
-            "atlas/accuracy_low": 0.7,
+            "atlas/head_mean_miou": 0.6,
+            "atlas/interval_low": 0.7,
             "prepare/rejected/total": 1.0,
         }.items()
     )
@@ -214,6 +214,8 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None
     from transformers import pipeline
 
     write_model()
+    card = "---\nlibrary_name: transformers\n---\n\n<!-- results -->\nlater\n<!-- end of results -->\n"
+    Path("build/model/README.md").write_text(card)
     Image.new("RGB", (20, 10), (250, 0, 0)).save("red.png")
     run_id = show().run_id
     show()
@@ -221,6 +223,9 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None
     logged = client().get_logged_model(output.model_id)
     assert (logged.name, logged.source_run_id) == ("classifier", run_id)
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
+    complete = (folder / "artifacts" / "classifier" / "README.md").read_text()
+    assert "| accuracy | 0.750 | 0.700 to 0.800 |" in complete
     assert [column.name for column in loaded.metadata.signature.outputs] == ["label", "score", "classes"]
     (expected,) = pipeline("image-classification", "build/model", device="cpu")("red.png", top_k=1)
     encoded = base64.b64encode(Path("red.png").read_bytes()).decode()

@@ -112,6 +112,7 @@ def version(number: str, **tags: str) -> SimpleNamespace:
         ({"accuracy_low": "0.7", DATA_TAG: "d"}, version("1", accuracy="0.69", **{DATA_TAG: "d"}), True),
         ({"accuracy_low": "0.7", DATA_TAG: "d"}, version("1", accuracy="0.7", **{DATA_TAG: "d"}), False),
         ({"accuracy_low": "0.7", DATA_TAG: "d"}, version("1", accuracy="0.1", **{DATA_TAG: "e"}), False),
+        ({"accuracy_low": "0.7", RESULT_TAG: "r"}, version("1", accuracy="0.8", **{RESULT_TAG: "r"}), True),
         ({"accuracy_low": "0.7"}, version("1", accuracy="0.1"), False),
         ({}, version("1", accuracy="0.1", **{DATA_TAG: "d"}), False),
         ({"accuracy_low": "0.7", DATA_TAG: "d"}, version("1"), False),

@@ -1,6 +1,9 @@
 """Secrets of a tracking server: planted in the environment, looked for in everything that was written."""
 
+import base64
 import runpy
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,7 @@ PLANTED = ("planted-user", "planted-password", "planted-token", "planted-query",
 @pytest.fixture
 def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "planted-token")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "planted-password-too")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-aws")
 
 
@@ -80,6 +84,41 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_secrets(
     assert said.count("warning:") == said.count("\n") == 2
     assert "127.0.0.1" in said
     assert "planted" not in said.replace("planted-scheme", "")
+
+
+def test_a_server_that_says_our_secrets_back_is_not_quoted(
+    project: Project, secrets: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Echo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            header = self.headers.get("Authorization", "")
+            kind, _, login = header.partition(" ")
+            plain = base64.b64decode(login).decode() if kind == "Basic" else login
+            body = f"refused: {header} that is {plain}".encode()
+            asked.append(plain)
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    asked: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo:
+        threading.Thread(target=echo.serve_forever, daemon=True).start()
+        for login in ("planted-user:planted-password@", ""):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{login}127.0.0.1:{echo.server_port}")
+            assert stream(project) == "None"
+            said = "".join(capfd.readouterr())
+            assert "refused" in said
+            assert "planted" not in said
+            assert base64.b64encode(b"planted").decode()[:8] not in said
+        echo.shutdown()
+    assert any("planted-password" in text for text in asked)
+    assert any("planted-token" in text for text in asked)
 
 
 def test_addresses_lose_their_secrets() -> None:

@@ -6,19 +6,20 @@ FIRST = "atlas"
 """Group of the numbers to compare; by the alphabet, in which MLflow lists them, it comes before all others."""
 COMPARED = {
     "accuracy": "evaluate/accuracy",
-    "accuracy_low": "evaluate/accuracy_low",
-    "accuracy_high": "evaluate/accuracy_high",
-    "accuracy_of_linear_probe": "evaluate/probe_accuracy",
+    "best_head_miou": "attention/best_head/miou",
     "caption_bleu_4": "caption/bleu_4",
     "caption_cider": "caption/cider",
     "caption_noun_mass": "caption/noun_mass",
-    "caption_noun_mass_gaussian": "caption/noun_mass_gaussian",
-    "map_miou_best_head": "attention/best_head/miou",
-    "map_miou_gaussian": "attention/gaussian/miou",
-    "map_miou_head_mean": "attention/head_mean/miou",
-    "map_miou_relevance": "attention/relevance/miou",
+    "gaussian_miou": "attention/gaussian/miou",
+    "head_mean_miou": "attention/head_mean/miou",
+    "interval_high": "evaluate/accuracy_high",
+    "interval_low": "evaluate/accuracy_low",
+    "linear_probe": "evaluate/probe_accuracy",
+    "noun_mass_gaussian": "caption/noun_mass_gaussian",
+    "relevance_miou": "attention/relevance/miou",
 }
-"""Name within the group, and where the number stands: in metrics/FILE.json under KEY, as ``FILE/KEY``."""
+"""Name within the group, and where the number stands: in metrics/FILE.json under KEY, as ``FILE/KEY``. Only the first
+seven of all numbers are in sight without scrolling, so the names put one of each kind among them."""
 
 
 def shown_numbers(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -82,7 +82,8 @@ def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tu
     if champion is None:
         return True, f"version {number} of {name} is its champion: there was none"
     old, held = str(champion.version), champion.tags
-    if old == number:
+    if old == number or (RESULT_TAG in tags and tags[RESULT_TAG] == held.get(RESULT_TAG)):
+        # The same result again, as after a project was moved: MLflow may no longer find the older copy's files.
         return True, f"version {number} of {name} is its champion"
     by_hand = f"version {old} stays champion; `vit-atlas track --champion` makes this one it"
     if "accuracy_low" not in tags or "accuracy" not in held:
