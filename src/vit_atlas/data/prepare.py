@@ -11,7 +11,7 @@ import pandas as pd
 from vit_atlas.data.findings import Findings, find
 from vit_atlas.data.layouts import Layout, find_layout
 from vit_atlas.data.manifest import COLUMNS, write_manifest
-from vit_atlas.data.remembered import Inspection
+from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError
@@ -32,7 +32,8 @@ from vit_atlas.settings import DataSettings
 @dataclass(frozen=True)
 class Prepared:
     """What prepare found: the manifest, class names by label, photos by class and split, what there is to say about
-    single files, and the metrics. ``decoded`` files were read in this run, ``remembered`` ones in an earlier one."""
+    single files, and the metrics. ``decoded`` files were read in this run, ``remembered`` ones in an earlier one, and
+    the rest could not be read."""
 
     manifest: pd.DataFrame
     classes: list[str]
@@ -66,7 +67,7 @@ def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Pr
     findings = find(layout, inspections, manifest)
     metrics = _metrics(layout, manifest, findings, warnings)
     remembered = sum(item.remembered for item in inspections)
-    decoded = len(inspections) - remembered
+    decoded = sum(not item.remembered and item.kind not in NOT_OF_THE_FILE for item in inspections)
     return Prepared(manifest, list(layout.classes), counts, findings, metrics, decoded, remembered)
 
 

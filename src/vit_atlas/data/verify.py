@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,8 @@ def inspect_all(candidates: tuple[Candidate, ...], max_pixels: int, cache: Path 
         # The workers come before the bar, which starts a thread: see _start_method.
         with _inspections([candidates[index] for index in new], max_pixels) as decoded, bar() as shown:
             for index, item in zip(new, decoded, strict=True):
-                found[index] = item
+                # A worker sends back a copy of the candidate, which would double what is held.
+                found[index] = replace(item, candidate=candidates[index])
                 remembered.keep(states[index], item)
                 shown.update()
     return [item for item in found if item is not None]
