@@ -19,6 +19,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What libraries written in Rust or C++ say instead of raising an OSError; torch's writer says nothing of the reason.
 _NO_ROOM_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 _TORCH_WRITER = ("PytorchStreamWriter failed", "inline_container.cc")
+_TORN = "the disk took only a part of it"
 
 
 @contextmanager
@@ -83,6 +84,10 @@ def telling_full_disk(path: str | Path | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except _FullDiskError as inner:
+        if path is None:
+            raise
+        raise _FullDiskError(path, inner.reason) from inner  # The output, not a part of it under a temporary name.
     except AtlasError:
         raise
     except Exception as error:
@@ -90,13 +95,19 @@ def telling_full_disk(path: str | Path | None = None) -> Iterator[None]:
         if cause is None:
             raise
         reason, named = cause
-        place = Path(path or named or ".")
-        free = shutil.disk_usage(_existing(place)).free
-        what = place if path or named else "a file"
-        raise AtlasError(
-            f"{what} could not be written: {reason} ({free / 1e6:.1f} MB are free there); "
+        raise _FullDiskError(path or named, reason) from error
+
+
+class _FullDiskError(AtlasError):
+    """The sentence about a full disk."""
+
+    def __init__(self, path: str | Path | None, reason: str) -> None:
+        free = shutil.disk_usage(_existing(Path(path or "."))).free
+        self.reason = os.strerror(errno.ENOSPC) if reason == _TORN and free < 2**20 else reason
+        super().__init__(
+            f"{path or 'a file'} could not be written: {self.reason} ({free / 1e6:.1f} MB are free there); "
             "free some space and run the same command again"
-        ) from error
+        )
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -159,7 +170,7 @@ def _no_room(error: BaseException) -> tuple[str, str | None] | None:
         if any(words in text for words in _NO_ROOM_TEXTS):
             return next(words for words in _NO_ROOM_TEXTS if words in text), None
         if isinstance(chain, RuntimeError) and any(words in text for words in _TORCH_WRITER):
-            return "the disk took only a part of it", None
+            return _TORN, None
         chain = chain.__cause__ or chain.__context__
     return None
 

@@ -56,8 +56,8 @@ class Workshop:
         assert self._process.stdout is not None
         self._count += 1
         log = self._logs / f"{self._count}.log"
-        # A database in a folder that does not exist: tracking gives up at once, with a warning, and costs no time.
-        uri = {} if tracking else {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/mlflow.db"}
+        # An address of no known kind: tracking gives up at once, with a warning, and costs no time.
+        uri = {} if tracking else {"MLFLOW_TRACKING_URI": "none://"}
         job = {
             "folder": str(folder),
             "script": str(self._root / "stages" / f"{stage}.py"),

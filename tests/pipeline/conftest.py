@@ -48,11 +48,11 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project; a failure shows what it printed."""
+    def environment(self) -> dict[str, str]:
+        """The environment of the project's commands: this Python first, nobody's settings, no network."""
         own = ("MLFLOW_", "GIT_", "DVC_")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
-        environment |= {
+        return environment | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "HF_HUB_OFFLINE": "1",
@@ -61,7 +61,10 @@ class Project:
             "GIT_COMMITTER_NAME": "t",
             "GIT_COMMITTER_EMAIL": "t@example.org",
         }
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; a failure shows what it printed."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
         if check and done.returncode != 0:
             printed = f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
             pytest.fail(f"{' '.join(command)} exited with {done.returncode}\n{printed}")

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vit_atlas.errors import AtlasError
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
-from vit_atlas.training.checkpoints import Best, Checkpoints, run_key
+from vit_atlas.training.checkpoints import Best, Checkpoints, only_one, run_key
 from vit_atlas.training.history import history_table
 
 
@@ -87,3 +88,17 @@ def test_history_merges_the_logs_of_a_step() -> None:
         "1,0.5,2.0,0.1,,",
         "2,1.0,1.0,0.2,3.0,0.5",
     ]
+
+
+def test_the_second_run_in_a_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with only_one("finetune"):
+        with only_one("caption-train"):
+            pass
+        refused = pytest.raises(
+            AtlasError, match=r"finetune is already running in this folder \(.*finetune\.lock\): wait"
+        )
+        with refused, only_one("finetune"):
+            pytest.fail("there were two")
+    with only_one("finetune"):
+        pass

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,18 @@ def photos_key(paths: Sequence[Path], description: Any, weights: bytes) -> str:
 def cached_features(paths: Sequence[Path], backbone: Backbone, folder: Path, key: str) -> np.ndarray:
     """Features of ``paths`` as a memory map of shape (photos, channels, rows, columns), float16.
 
-    They are computed once: a file that is whole is taken as it is, and one that was cut off is continued.
+    They are computed once: a file that is whole is taken as it is, one whose computation was cut off is continued, and
+    one that lost a part of itself is made again.
 
     Raises:
         AtlasError: a photo cannot be read, or the disk has no room.
     """
     whole = folder / f"{key}.npy"
-    if not whole.exists():
-        _compute(paths, backbone, folder, key, whole)
+    if whole.exists():
+        with suppress(ValueError, EOFError):
+            return np.load(whole, mmap_mode="r")
+        whole.unlink()
+    _compute(paths, backbone, folder, key, whole)
     return np.load(whole, mmap_mode="r")
 
 

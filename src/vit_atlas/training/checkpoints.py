@@ -68,12 +68,13 @@ def only_one(stage: str) -> Iterator[None]:
         AtlasError: another process is running it.
     """
     CHECKPOINTS.mkdir(exist_ok=True)
-    lock = FileLock(CHECKPOINTS / f"{stage}.lock")
+    path = CHECKPOINTS / f"{stage}.lock"
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise AtlasError(
-            f"{stage} is already running in this folder (another process holds {CHECKPOINTS / stage}.lock): "
+            f"{stage} is already running in this folder (another process holds {path}): "
             "wait until it has ended, then run this again"
         ) from None
     try:

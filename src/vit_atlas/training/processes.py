@@ -1,6 +1,8 @@
 """Several processes that train one model together, as torchrun starts them; with one process this does nothing."""
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from vit_atlas.training.datasets import Draw, EpochSampler
 
 T = TypeVar("T")
 
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 IGNORED = -100
 """Label of a photo that is there to keep a process busy and does not count; cross-entropy leaves it out."""
 
@@ -69,6 +72,7 @@ def joined() -> Iterator[None]:
     if count() == 1:
         yield
         return
+    _die_with_parent()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group()
@@ -76,6 +80,12 @@ def joined() -> Iterator[None]:
     # Not after an exception: the others may be waiting for this process, and torchrun ends them.
     wait_for_all()
     distributed.destroy_process_group()
+
+
+def _die_with_parent() -> None:
+    """Let the kernel kill this process when the one that started it is killed; torchrun's would go on without it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def wait_for_all() -> None:
