@@ -11,7 +11,7 @@ import yaml
 from vit_atlas.errors import AtlasError
 from vit_atlas.reproduce.workspace import DVC, Workspace, dvc_folder
 
-SAMPLES = frozenset({"ab74a2bcff3f9c782e91763a622c6fdc.dir"})
+SAMPLES = frozenset({"91dbe682a6592383847f2748c8ba16bd.dir", "ab74a2bcff3f9c782e91763a622c6fdc.dir"})
 """DVC's hashes of the sample, in every version that was committed: `vit-atlas data stickers` makes it anywhere."""
 
 MAKE_SAMPLE = ("-c", "from vit_atlas.cli import app; app()", "data", "stickers", "--replace")

@@ -53,7 +53,9 @@ def as_json(result: Reproduction) -> dict[str, Any]:
 
 def _verdict(result: Reproduction) -> str:
     if result.verdict == "exact":
-        return f"exact: all {len(result.outs)} outs are byte for byte what dvc.lock records"
+        equal = sum(row.verdict == "equal" for row in result.outs)
+        page = ", and the page was made from the same inputs" if equal < len(result.outs) else ""
+        return f"exact: {equal} outs are byte for byte what dvc.lock records{page}"
     if result.verdict == "within tolerance":
         return "within tolerance: bytes differ, every number that was compared is within its tolerance"
     named = ", ".join(result.against[:5]) + (f" and {len(result.against) - 5} more" if len(result.against) > 5 else "")
