@@ -79,8 +79,9 @@ def fake_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"*) if [ -f {tmp_path}/known ]; then echo deb > tuxpaint-stamps-default_1_all.deb; "
         'else echo "E: Unable to locate package" >&2; exit 100; fi;; esac\n',
     )
-    target = '"$3"' + fetch.INSTALLED.as_posix()
-    fake_tool(tools, "dpkg-deb", f'mkdir -p {target}/birds; printf "a picture" > {target}/birds/owl.png\n')
+    target = tmp_path / "package"
+    put(Path(f"{target}{fetch.INSTALLED}"))
+    fake_tool(tools, "dpkg-deb", f'[ "$1" = --fsys-tarfile ] && exec tar --create --directory {target} .\n')
     monkeypatch.setenv("PATH", f"{tools}:/usr/bin:/bin")
     monkeypatch.setattr(shutil, "which", lambda tool: str(tools / tool))
     return tmp_path / "log"

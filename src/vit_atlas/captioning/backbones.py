@@ -117,10 +117,10 @@ def load_backbone(folder: Path, description: dict[str, Any]) -> Backbone:
     if description["backbone"] == "efficientnet_lite2":
         return EfficientNetBackbone.load(folder, description["image_size"])
     with quiet():
-        poolers = AutoConfig.from_pretrained(folder).model_type in FITTED
+        poolers = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type in FITTED
         options = {"add_pooling_layer": False} if poolers else {}
-        model = AutoModel.from_pretrained(folder, dtype=torch.float32, **options)
-        processor = AutoImageProcessor.from_pretrained(folder)
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False, **options)
+        processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
     size = (processor.size["height"], processor.size["width"])
     return ViTBackbone(model, processor, tuple(description["layers"]), size)
 

@@ -112,7 +112,7 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
     settings = ModelSettings(name=name, revision=revision)
     source = model_source(settings)
     with explained(settings), quiet():
-        config = AutoConfig.from_pretrained(source, revision=revision)
+        config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     if config.model_type not in MODEL_TYPES:
         raise AtlasError(
             f"captioner.name {name} is a {config.model_type} model: choose a VisionEncoderDecoderModel such as "
@@ -120,9 +120,10 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
         )
     kind = BlipForConditionalGeneration if config.model_type == "blip" else VisionEncoderDecoderModel
     with explained(settings), quiet():
-        model = kind.from_pretrained(source, revision=revision, dtype=torch.float32)
-        processor = AutoImageProcessor.from_pretrained(source, revision=revision)
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision)
+        options = {"revision": revision, "trust_remote_code": False}
+        model = kind.from_pretrained(source, dtype=torch.float32, **options)
+        processor = AutoImageProcessor.from_pretrained(source, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
     return HubCaptioner(model, processor, tokenizer, Path(name).name)
 
 

@@ -155,7 +155,7 @@ def bert_tokenizer() -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(TOKENIZER)
+        return AutoTokenizer.from_pretrained(TOKENIZER, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise AtlasError(f"CATR needs the tokenizer {TOKENIZER} from the Hugging Face hub: {reason}") from None

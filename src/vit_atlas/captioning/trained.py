@@ -72,4 +72,5 @@ def load_captioner(folder: Path) -> TrainedCaptioner:
         reason = str(error).strip().splitlines()[0]
         raise AtlasError(f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it ({reason}): train again") from None
     backbone = load_backbone(folder / BACKBONE, description["backbone"])
-    return TrainedCaptioner(backbone, network, AutoTokenizer.from_pretrained(folder))
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return TrainedCaptioner(backbone, network, tokenizer)

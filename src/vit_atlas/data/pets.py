@@ -1,6 +1,9 @@
 """The official Oxford-IIIT Pet data set, through torchvision, put in its published layout."""
 
 import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vit_atlas.data.stickers.classification import SOURCES
@@ -35,8 +38,9 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
     require_free_space(scratch, NEEDED_BYTES, "downloading Oxford-IIIT Pet", "set VIT_ATLAS_CACHE to a larger disk")
     progress("Downloading Oxford-IIIT Pet (about 800 MB) from www.robots.ox.ac.uk")
     try:
-        OxfordIIITPet(scratch, download=True)
-    except (OSError, RuntimeError) as error:
+        with _inside_only():
+            OxfordIIITPet(scratch, download=True)
+    except (OSError, RuntimeError, tarfile.TarError) as error:
         raise AtlasError(
             f"Oxford-IIIT Pet could not be downloaded ({' '.join(str(error).split())[:200]}): check the network, "
             f"or put the published images/ and annotations/ in {folder} yourself"
@@ -47,3 +51,14 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
             shutil.move(unpacked / name, target / name)
     shutil.rmtree(scratch, ignore_errors=True)
     return sum(1 for path in (folder / "images").iterdir() if path.suffix == ".jpg")
+
+
+@contextmanager
+def _inside_only() -> Iterator[None]:
+    """Refuse archives that write outside their folder or hold devices: torchvision unpacks without looking."""
+    before = tarfile.TarFile.extraction_filter
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before

@@ -46,9 +46,13 @@ def _load(settings: ModelSettings) -> Classifier:
     source = model_source(settings)
     with explained(settings), quiet(downloads=not Path(source).is_dir()):
         model, info = AutoModelForImageClassification.from_pretrained(
-            source, revision=settings.revision, dtype=torch.float32, output_loading_info=True
+            source,
+            revision=settings.revision,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
         )
-        processor = AutoImageProcessor.from_pretrained(source, revision=settings.revision)
+        processor = AutoImageProcessor.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
     missing = sorted(info["missing_keys"])
     if missing:
         raise AtlasError(

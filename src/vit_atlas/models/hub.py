@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from vit_atlas.errors import AtlasError
@@ -40,7 +41,7 @@ def explained(settings: ModelSettings) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from safetensors import SafetensorError
 
-    kinds = (OSError, ValueError, RuntimeError, KeyError, ImportError)
+    kinds = (OSError, ValueError, RuntimeError, KeyError, ImportError, UnpicklingError)
     try:
         yield
     except AtlasError:
@@ -94,6 +95,16 @@ def _sentence(settings: ModelSettings, error: BaseException) -> str:
         return (
             f"the Hugging Face hub cannot be reached and {name} is not in the local cache: connect to the network, "
             "point HF_HOME to a cache that has it, or set model.name to a local folder or to `embedded`"
+        )
+    if is_a(UnpicklingError):
+        return (
+            f"the weights of model.name {name} are a pickle that holds more than tensors (code that would run when "
+            "read), so they were not loaded: save the model as safetensors"
+        )
+    if "custom code" in str(error):
+        return (
+            f"model.name {name} carries code of its own, which is never run here: choose a model whose classes are "
+            "part of transformers"
         )
     if is_a(json.JSONDecodeError) or type(error).__name__ == "SafetensorError":
         return f"a file of model.name {name} cannot be read ({_first_line(error)}): fetch or save the model again"

@@ -78,7 +78,7 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
     """
     source = model_source(settings)
     with explained(settings):
-        config = AutoConfig.from_pretrained(source, revision=settings.revision)
+        config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
     _require_class_token(settings, config)
     with explained(settings):
         pretrained_processor = _pretrained_processor(settings, source)
@@ -104,9 +104,9 @@ def load_finetuned(folder: str | Path = MODEL) -> Classifier:
     settings = ModelSettings(name=str(folder))
     with explained(settings), quiet():
         model, info = AutoModelForImageClassification.from_pretrained(
-            str(folder), dtype=torch.float32, output_loading_info=True
+            str(folder), dtype=torch.float32, output_loading_info=True, trust_remote_code=False
         )
-        processor = AutoImageProcessor.from_pretrained(str(folder))
+        processor = AutoImageProcessor.from_pretrained(str(folder), trust_remote_code=False)
     if info["missing_keys"]:
         raise AtlasError(f"{folder} is not whole, it lacks {min(info['missing_keys'])}: run `dvc repro finetune` again")
     return Classifier(model.eval(), processor)
@@ -126,7 +126,7 @@ def _require_class_token(settings: ModelSettings, config: Any) -> None:
     )
     try:
         with torch.device("meta"):
-            model = AutoModelForImageClassification.from_config(config)
+            model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     except (ValueError, AttributeError, ImportError):
         raise problem from None
     embeddings = getattr(model.base_model, "embeddings", None)
@@ -148,7 +148,7 @@ def _pretrained_processor(settings: ModelSettings, source: str) -> Any:
             "save the model's image processor into the same folder"
         )
     with quiet():
-        return AutoImageProcessor.from_pretrained(source, revision=settings.revision)
+        return AutoImageProcessor.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
 
 
 def _image_size(settings: ModelSettings, config: Any, processor: Any) -> Size:
@@ -176,6 +176,7 @@ def _load_model(settings: ModelSettings, source: str, config: Any, classes: Sequ
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
+            trust_remote_code=False,
         )
     new = set(info["missing_keys"]) | {key[0] for key in info["mismatched_keys"]}
     broken = sorted(name for name in new - set(head_names(model)) if not name.endswith("mask_token"))

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,11 @@ PACKAGE = "tuxpaint-stamps-default"
 INSTALLED = Path("/usr/share/tuxpaint/stamps")
 
 TARBALL = "https://sourceforge.net/projects/tuxpaint/files/tuxpaint-stamps/2022-06-04/tuxpaint-stamps-2022.06.04.tar.gz"
+
+LICENCE = Path("/usr/share/doc") / PACKAGE / "copyright"
+
+LARGEST_PACKAGE = 2_000_000_000
+"""Bytes that the package may hold unpacked; it holds 0.2 GB, and what holds more is something else."""
 
 BY_HAND = (
     f"unpack {TARBALL} and set VIT_ATLAS_STAMPS to its folder `stamps`, or use other photos: `vit-atlas data pets`, or "
@@ -54,7 +60,7 @@ def find_stamps(table: tuple[Stamp, ...], progress: Progress) -> Path:
         if place.is_dir() and not first_wrong(place, table):
             return place
     with tempfile.TemporaryDirectory(prefix="vit-atlas-stamps-") as scratch:
-        downloaded = download_stamps(Path(scratch), progress)
+        downloaded = download_stamps(Path(scratch), progress, table)
         trouble = first_wrong(downloaded, table)
         if trouble:
             raise AtlasError(f"this machine's package {PACKAGE} is another version ({trouble}): {BY_HAND}")
@@ -73,8 +79,8 @@ def first_wrong(folder: Path, table: tuple[Stamp, ...]) -> str:
     return ""
 
 
-def download_stamps(scratch: Path, progress: Progress) -> Path:
-    """Download the package into ``scratch`` without root and unpack it; return its folder of stamps.
+def download_stamps(scratch: Path, progress: Progress, table: tuple[Stamp, ...]) -> Path:
+    """Download the package into ``scratch`` without root and unpack ``table``'s cut-outs; return their folder.
 
     Where the machine's own package lists do not know the package, private lists are fetched first.
 
@@ -98,10 +104,43 @@ def download_stamps(scratch: Path, progress: Progress) -> Path:
     if failure or not found:
         raise AtlasError(f"apt-get could not download {PACKAGE} ({failure or 'no file came'}): {BY_HAND}")
     progress("Unpacking it")
-    failure = _run(["dpkg-deb", "--extract", str(found[0]), str(scratch / "unpacked")], scratch)
+    stamps = [INSTALLED / stamp.path for stamp in table]
+    failure = _unpack(found[0], scratch / "unpacked", {LICENCE, *stamps})
     if failure:
         raise AtlasError(f"dpkg-deb could not unpack {found[0].name} ({failure}): {BY_HAND}")
     return scratch / "unpacked" / INSTALLED.relative_to("/")
+
+
+def _unpack(package: Path, target: Path, wanted: set[Path]) -> str:
+    """Write the ``wanted`` files of ``package`` below ``target``; return what went wrong, empty when nothing did.
+
+    Nothing else is written, whatever the archive holds: other names, links, devices.
+    """
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                return _write_wanted(archive, target, wanted)
+        except (tarfile.TarError, OSError) as error:
+            return f"it holds no readable archive: {error}"
+        finally:
+            process.kill()
+
+
+def _write_wanted(archive: tarfile.TarFile, target: Path, wanted: set[Path]) -> str:
+    total = 0
+    for member in archive:
+        total += member.size
+        if total > LARGEST_PACKAGE:
+            return f"it holds more than {LARGEST_PACKAGE / 1e9:.0f} GB"
+        name = Path("/", member.name)
+        content = archive.extractfile(member) if name in wanted and member.isreg() else None
+        if content is not None:
+            path = target / name.relative_to("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as handle:
+                shutil.copyfileobj(content, handle)
+    return ""
 
 
 def _private_options(scratch: Path) -> list[str]:
@@ -139,6 +178,6 @@ def _keep(source: Path, table: tuple[Stamp, ...], target: Path) -> None:
         for stamp in table:
             (folder / stamp.path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / stamp.path, folder / stamp.path)
-        licence = source.parents[1] / "doc" / PACKAGE / "copyright"
+        licence = source.parents[1] / "doc" / PACKAGE / LICENCE.name
         if licence.is_file():
             shutil.copyfile(licence, folder / "copyright")
