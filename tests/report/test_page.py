@@ -1,105 +1,172 @@
 """The page: everything that is there is on it, everything that is missing is said, nothing is loaded from elsewhere."""
 
 import io
-import re
+import json
 import runpy
+import shutil
 from base64 import b64decode
+from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from vit_atlas.files import write_json
-from vit_atlas.report import render_report
-from vit_atlas.report.page import headline
-from vit_atlas.report.pictures import LARGE, WIDEST, pictures_in
+from vit_atlas.files import read_json, write_json
+from vit_atlas.report import explore, render_report
+from vit_atlas.report.payload import blob, plain
+from vit_atlas.report.pictures import LARGE, WIDEST, picture
+from vit_atlas.report.result import headline, numbers
 from vit_atlas.settings import EvaluateSettings, ModelSettings
+
+from .synthetic import ATTENTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
 
 STAGE = Path(__file__).parents[2] / "stages" / "report.py"
 SETTINGS = (ModelSettings(name="google/vit"), EvaluateSettings())
-METRICS = {
-    "accuracy": 0.9,
-    "accuracy_low": 0.85,
-    "accuracy_high": 0.95,
-    "photos": 200,
-    "probe_accuracy": 0.8,
-    "accuracy_minus_probe_low": 0.04,
-    "accuracy_minus_probe_high": 0.16,
-}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vit_atlas.provenance._git", lambda *arguments: None)
-    return tmp_path
+class Page(HTMLParser):
+    """What a browser would see of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.data: dict[str, Any] = {}
+        self.words: list[str] = []
+        self._script: dict[str, str | None] | None = None
+        self._style = False
+        self.feed(text)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._script = dict(attrs) if tag == "script" else None
+        self._style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._script, self._style = None, False
+
+    def handle_data(self, data: str) -> None:
+        if self._script is None and not self._style:
+            self.words.append(data)
+        elif self._script and self._script.get("type") == "application/json":
+            self.data[str(self._script["id"])] = json.loads(data)
 
 
-def fill() -> None:
-    write_json("metrics/evaluate.json", METRICS)
-    write_json("metrics/prepare.json", {"photos": 9, "rejected": {"<b>.gif": "animated"}, "duplicates": [["a", "b"]]})
-    texts = {
-        "plots/evaluate/per_class.csv": "class_name,photos,precision,recall,f1,taken_for\nNA,3,1.0,0.5,0.667,<cat>\n",
-        "plots/evaluate/confusion.csv": "actual,predicted\nNA,NA\nNA,<cat>\n",
-        "plots/evaluate/reliability.csv": "confidence,accuracy,count\n0.8,0.75,4\n",
-        "build/history.csv": "step,train_loss,val_loss,val_accuracy\n1,2.0,,\n2,1.0,1.5,0.5\n",
-        "data.dvc": "outs:\n- md5: abc.dir\n  path: data\n",
-    }
-    for name, text in texts.items():
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(text)
-    write_json("build/prepared/classes.json", ["<cat>", "NA"])
-    for name in (
-        "plots/evaluate/mistakes.png",
-        "plots/attention/dog_1.png",
-        "plots/embeddings/overview.png",
-        "plots/captions/scene.png",
-    ):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (40, 30), (9, 9, 200)).save(name)
-
-
-def test_every_number_and_picture_is_on_the_page(folder: Path) -> None:
+def test_all_that_is_there_is_on_the_page(folder: Path) -> None:
     fill()
-    page = render_report(SETTINGS)
-    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
-    assert captions == ["training curves", "confusion", "reliability", "mistakes", "dog 1", "overview", "scene"]
-    for text in (
-        "90.0%",
-        "abc.dir",
-        "google/vit",
-        "bootstrap_samples",
-        "<td>NA</td>",
-        "0.500",
-        "accuracy minus probe low",
-    ):
-        assert text in page
-    assert "no pictures yet" not in page
+    page = Page(render_report(SETTINGS))
+    assert {"palettes", "attention-common", "attention-0", "attention-1", "positions-data", "captions-data"} <= set(
+        page.data
+    )
+    charts = {name.removeprefix("chart-") for name in page.data if name.startswith("chart-")}
+    assert {"result", "loss", "validation", "confusion", "reliability", "distance", "score-1"} <= charts
+    for text in ("90.0%", "85.0% to 95.0%", "+10.0", "abc.dir", "google/vit", "bootstrap_samples", "torch"):
+        assert text in page.text
+    assert "cat0.png" not in page.text
+    assert page.data["attention-0"]["name"] == "cat0.png"
+    assert "missing" not in page.text
+
+
+def test_pictures_and_controls_have_names(folder: Path) -> None:
+    fill()
+    page = Page(render_report(SETTINGS))
+    assert all("alt" in attributes for tag, attributes in page.tags if tag == "img")
+    named = {attributes.get("for") for tag, attributes in page.tags if tag == "label"}
+    for tag, attributes in page.tags:
+        if tag == "select" or (tag == "input" and attributes["type"] == "range"):
+            assert attributes["id"] in named
+    assert [tag for tag, _ in page.tags if tag in ("h1", "main", "nav")] == ["nav", "main", "h1"]
 
 
 def test_names_from_data_are_text_and_not_markup(folder: Path) -> None:
-    fill()
-    page = render_report(SETTINGS)
-    assert "<cat>" not in page
-    assert "&lt;cat&gt;" in page
-    assert "&lt;b&gt;.gif" in page
+    fill(EVIL)
+    page = Page(render_report(SETTINGS))
+    assert not [attributes for tag, attributes in page.tags if "onerror" in attributes or attributes.get("src") == "x"]
+    assert page.data["attention-0"]["truth"] == EVIL
+    assert page.data["captions-data"]["photos"][0]["words"][1]["text"] == EVIL
+    confusion = page.data["chart-confusion"]["data"]["values"]
+    assert EVIL in {row["actual"] for row in confusion}
+    assert " ".join(EVIL.split()) in page.text
+    plain_page = Page(render_report_of("cat"))
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain_page.tags]
+
+
+def render_report_of(name: str) -> str:
+    fill(name)
+    return render_report(SETTINGS)
 
 
 def test_the_page_needs_no_other_file(folder: Path) -> None:
     fill()
-    page = render_report(SETTINGS)
-    sources = re.findall(r'(?:src|href)="(.*?)"', page)
-    assert sources
-    assert all(source.startswith(("data:image/", "#")) for source in sources)
-    assert "http" not in page
+    page = Page(render_report(SETTINGS))
+    sources = [attributes.get(name) or "" for _, attributes in page.tags for name in ("src", "href", "action", "data")]
+    assert all(source.startswith(("data:image/", "#")) for source in sources if source)
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object", "base")]
+    policy = [attributes.get("content") for tag, attributes in page.tags if tag == "meta"]
+    assert any(str(content).startswith("default-src 'none'; img-src data:;") for content in policy)
 
 
 def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) -> None:
-    page = render_report(SETTINGS)
-    assert page.count("no pictures yet") == 5
-    for text in ("metrics/evaluate.json", "metrics/attention.json", "per_class.csv is missing", "not tracked by DVC"):
-        assert text in page
+    page = Page(render_report(SETTINGS))
+    for text in (
+        "metrics/evaluate.json is missing",
+        "metrics/attention.json is missing: `dvc repro attn-viz` writes it",
+        "There are no maps of attention",
+        "There are no captions",
+        "There are no similarities of position embeddings",
+        "per_class.csv is missing",
+        "build/history.csv is missing",
+        "not tracked by DVC",
+    ):
+        assert text in page.text
+    assert set(page.data) == {"palettes"}
+
+
+@pytest.mark.parametrize("part", ["build/attention", "build/embeddings.npz", "build/captions", "build/history.csv"])
+def test_one_part_less_is_said_and_the_others_stay(folder: Path, part: str) -> None:
+    fill()
+    whole = Page(render_report(SETTINGS))
+    shutil.rmtree(part) if Path(part).is_dir() else Path(part).unlink()
+    less = Page(render_report(SETTINGS))
+    assert set(less.data) < set(whole.data)
+    classes = [attributes.get("class") for _, attributes in less.tags]
+    assert classes.count("missing") == [item.get("class") for _, item in whole.tags].count("missing") + 1
+
+
+def test_without_masks_the_page_says_so(folder: Path) -> None:
+    fill()
+    write_attention("cat", outline=None)
+    none = dict.fromkeys(ATTENTION)
+    write_json("metrics/attention.json", none | {"photos_scored": 0, "artefacts.photos": 0})
+    page = Page(render_report(SETTINGS))
+    assert "The photos have no object masks" in page.text
+    assert "no test photo has an object mask" in page.text
+    assert "chart-score-1" not in page.data
+    assert "mostly on the object" not in page.text
+
+
+def test_one_class_is_said(folder: Path) -> None:
+    fill()
+    write_json("metrics/prepare.json", {"classes": 1})
+    assert "There is one class only" in Page(render_report(SETTINGS)).text
+
+
+def test_photos_that_do_not_fit_are_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill()
+    monkeypatch.setattr(explore, "BUDGET", 1)
+    page = Page(render_report(SETTINGS))
+    assert "attention-1" not in page.data
+    assert "1 more photos were drawn than this page can hold" in page.text
+
+
+def test_position_embeddings_that_did_not_move_are_shown_once(folder: Path) -> None:
+    fill()
+    write_embeddings(same=True)
+    page = Page(render_report(SETTINGS))
+    assert [part["name"] for part in page.data["positions-data"]["parts"]] == ["after"]
+    assert "Fine-tuning left these vectors as they were" in page.text
 
 
 def test_the_same_files_give_the_same_page(folder: Path) -> None:
@@ -112,25 +179,43 @@ def test_the_same_files_give_the_same_page(folder: Path) -> None:
     [(0.01, 0.2, "fine-tuning is better"), (-0.2, -0.01, "fine-tuning is worse"), (-0.1, 0.1, "cannot be told apart")],
 )
 def test_the_headline_claims_no_more_than_the_interval(low: float, high: float, words: str) -> None:
-    text = headline(METRICS | {"accuracy_minus_probe_low": low, "accuracy_minus_probe_high": high})
+    text = headline(EVALUATE | {"accuracy_minus_probe_low": low, "accuracy_minus_probe_high": high})
     assert words in text
     assert text.count("told apart") + text.count("is better") + text.count("is worse") == 1
 
 
 @pytest.mark.parametrize(("distance", "words"), [(-0.048, "4.8 points below"), (0.01, "1.0 points above")])
-def test_the_headline_tells_the_distance_to_the_reference(distance: float, words: str) -> None:
-    assert words in headline(METRICS | {"reference_accuracy": 0.948, "distance_to_reference": distance})
+def test_the_distance_to_the_reference_is_told(distance: float, words: str) -> None:
+    metrics = EVALUATE | {"reference_accuracy": 0.948, "distance_to_reference": distance}
+    assert words in headline(metrics)
+    assert numbers(metrics)[2].value == f"{distance * 100:+.1f}"
+    assert "none is set" in numbers(EVALUATE)[2].note
 
 
 def test_large_pictures_are_embedded_smaller(folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (300, 2 * WIDEST, 3), dtype=np.uint8)
     Image.fromarray(noise).save("wide.png")
     assert Path("wide.png").stat().st_size > LARGE
-    (picture,) = pictures_in(folder)
-    assert (picture.width, picture.height) == (WIDEST, 150)
-    kind, content = picture.source.split(";base64,")
+    found = picture(Path("wide.png"), "wide")
+    assert found is not None
+    assert (found.width, found.height) == (WIDEST, 150)
+    kind, content = found.source.split(";base64,")
     with Image.open(io.BytesIO(b64decode(content))) as embedded:
         assert (kind, embedded.format, embedded.size) == ("data:image/webp", "WEBP", (WIDEST, 150))
+    assert picture(Path("none.png"), "none") is None
+
+
+def test_arrays_come_back_from_their_blob() -> None:
+    import zlib
+
+    codes, peaks = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0.5, 2.0])
+    packed = blob({"codes": codes, "peaks": peaks})
+    content = zlib.decompress(b64decode(packed["data"]))
+    parts = {part["name"]: part for part in packed["parts"]}
+    assert parts["peaks"]["offset"] % 4 == 0
+    assert np.frombuffer(content, "<f4", 2, parts["peaks"]["offset"]).tolist() == [0.5, 2.0]
+    assert np.frombuffer(content, np.uint8, 6, parts["codes"]["offset"]).tolist() == list(range(6))
+    assert plain({"a": [float("nan"), np.float32(0.5), np.int64(3)], 1: None}) == {"a": [None, 0.5, 3], "1": None}
 
 
 def test_the_stage_writes_the_page_and_a_missing_result_for_mlflow_is_only_a_warning(
@@ -141,3 +226,4 @@ def test_the_stage_writes_the_page_and_a_missing_result_for_mlflow_is_only_a_war
     runpy.run_path(str(STAGE), run_name="__main__")
     assert "<h2" in Path("report/index.html").read_text()
     assert capsys.readouterr().err.count("warning:") == 1
+    assert read_json("metrics/evaluate.json") == EVALUATE

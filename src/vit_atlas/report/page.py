@@ -1,7 +1,9 @@
 """Gathering what the stages wrote and putting it on one page; what is missing is said, not hidden."""
 
+import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
 from typing import Any
 
 import pandas as pd
@@ -9,18 +11,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vit_atlas import __version__, paths
 from vit_atlas.files import read_json
-from vit_atlas.provenance import METRICS, Commit, data_hash, read_commit, read_lock
-from vit_atlas.report.pictures import Picture, picture_of_figure, pictures_in
+from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
+from vit_atlas.report import charts, explore, inline
+from vit_atlas.report.payload import records
+from vit_atlas.report.pictures import Picture, picture
+from vit_atlas.report.result import headline, missing_parts, numbers
+from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import ModelSettings, Section
 
+Metrics = dict[str, Any]
 
-@dataclass(frozen=True)
-class Chapter:
-    """A heading, a sentence under it, and its pictures."""
+PACKAGES = ("torch", "transformers", "dvc", "mlflow")
+"""Packages whose versions the page tells."""
 
-    title: str
-    text: str
-    pictures: list[Picture]
+LISTED = 12
+"""Mistakes in the table beside their pictures."""
 
 
 def render_report(settings: Sequence[Section]) -> str:
@@ -30,117 +35,101 @@ def render_report(settings: Sequence[Section]) -> str:
         AtlasError: a file that is there cannot be read.
     """
     environment = Environment(
-        loader=PackageLoader("vit_atlas.report", "."),
+        loader=PackageLoader("vit_atlas.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     metrics = {path.stem: read_json(path) for path in sorted(METRICS.glob("*.json"))}
-    stages = read_lock()
+    attention, captions = explore.attention(metrics.get("attention", {})), explore.captions()
+    labels = {} if attention is None else {item["name"]: item["label"] for item in attention["common"]["methods"]}
+    evaluate = metrics.get("evaluate", {})
     return environment.get_template("page.html").render(
-        version=__version__,
+        style=inline.style(),
+        scripts=inline.scripts(),
+        chart_library=inline.chart_library(),
+        palettes=inline.palettes(),
         headline=headline(metrics.get("evaluate")),
-        chapters=_chapters(),
-        tables={name: _rows(content) for name, content in metrics.items()},
+        cards=numbers(evaluate),
+        evaluate=evaluate,
+        claims=claims(metrics),
+        claims_missing=missing(metrics),
+        attention=attention,
+        masks=metrics.get("attention", {}).get("photos_scored"),
+        embeddings=explore.embeddings(),
+        moved=metrics.get("embeddings", {}).get("relative_change"),
+        captions=captions,
+        charts={
+            "result": charts.result(evaluate),
+            "loss": charts.loss(),
+            "validation": charts.validation_accuracy(),
+            "confusion": charts.confusion(),
+            "reliability": charts.reliability(),
+            "distance": charts.similarity_by_distance(),
+        },
+        scores=charts.method_scores(metrics.get("attention", {}), labels),
+        pictures=_pictures(),
+        mistakes=_mistakes(),
         classes=_per_class(),
-        facts=_facts(settings, metrics, data_hash(stages), read_commit()),
-        settings={_name(section): section.model_dump(mode="json").items() for section in settings},
+        tables={name: rows(content) for name, content in metrics.items()},
+        facts=_facts(settings),
+        settings={_name(section): section.model_dump(mode="json") for section in settings},
+        missing_parts=missing_parts(metrics, attention, captions),
     )
 
 
-def headline(evaluate: dict[str, Any] | None) -> str:
-    """Say in a sentence or two how good the model is, and whether it beats the linear probe beyond chance."""
-    if not evaluate:
-        return "metrics/evaluate.json is missing: the model has not been evaluated yet."
-    text = (
-        f"The fine-tuned model is right on {evaluate['accuracy']:.1%} of {evaluate['photos']} test photos "
-        f"(95 % interval {evaluate['accuracy_low']:.1%} to {evaluate['accuracy_high']:.1%}). "
-    )
-    if "probe_accuracy" in evaluate:
-        text += f"A linear probe on the pretrained features reaches {evaluate['probe_accuracy']:.1%}: "
-        text += _comparison(evaluate["accuracy_minus_probe_low"], evaluate["accuracy_minus_probe_high"])
-    if "reference_accuracy" in evaluate:
-        distance = evaluate["distance_to_reference"] * 100
-        side = "below" if distance < 0 else "above"
-        text += f" That is {abs(distance):.1f} points {side} the reference, {evaluate['reference_accuracy']:.1%}."
-    return text
-
-
-def _comparison(low: float, high: float) -> str:
-    interval = f"(95 % interval of the difference {low * 100:+.1f} to {high * 100:+.1f} points)"
-    if low > 0:
-        return f"fine-tuning is better {interval}."
-    if high < 0:
-        return f"fine-tuning is worse {interval}."
-    return f"on these photos the two cannot be told apart {interval}."
-
-
-def _chapters() -> list[Chapter]:
-    from vit_atlas.figures.tables import table_figures
-
-    drawn = {name: picture_of_figure(figure, name) for name, figure in table_figures().items()}
-    mistakes = pictures_in(paths.MISTAKES.parent)
-    return [
-        Chapter("Training", "Loss and validation accuracy while fine-tuning.", _present(drawn, "training_curves")),
-        Chapter(
-            "What it gets wrong",
-            "Classes taken for each other, whether the confidence is deserved, and the most confident mistakes.",
-            [*_present(drawn, "confusion", "reliability"), *mistakes],
-        ),
-        Chapter(
-            "Where it looks",
-            "The class token's attention over the photo, other ways to draw a map, and how each scores against masks.",
-            pictures_in(paths.ATTENTION_PLOTS),
-        ),
-        Chapter(
-            "What its position embeddings know",
-            "The similarity of every patch's position embedding with all others, before and after fine-tuning.",
-            pictures_in(paths.EMBEDDING_PLOTS),
-        ),
-        Chapter(
-            "Where it looks for every word",
-            "A caption, and for each of its words the part of the photo that helped to predict it.",
-            pictures_in(paths.CAPTION_PLOTS),
-        ),
-    ]
-
-
-def _present(drawn: dict[str, Picture], *names: str) -> list[Picture]:
-    return [drawn[name] for name in names if name in drawn]
-
-
-def _rows(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+def rows(content: Any, prefix: str = "") -> list[tuple[str, str]]:
     """Flatten one metrics file into names and readable values; of a long list only its length is told."""
     if isinstance(content, dict):
-        return [row for key, value in content.items() for row in _rows(value, f"{prefix}{key}".strip() + " ")]
+        return [row for key, value in content.items() for row in rows(value, f"{prefix}{key}".strip() + " ")]
     name = prefix.strip().replace("_", " ")
     if isinstance(content, list):
         short = len(content) <= 8 and not any(isinstance(item, dict | list) for item in content)
         return [(name, ", ".join(map(str, content)) if short and content else f"{len(content)} entries")]
-    return [(name, f"{content:.4g}" if isinstance(content, float) else str(content))]
+    return [(name, f"{content:.4g}" if isinstance(content, float) else "none" if content is None else str(content))]
+
+
+def _pictures() -> dict[str, Picture | None]:
+    return {
+        "mistakes": picture(paths.MISTAKES, "The most confident mistakes on the test photos"),
+        "by_class": picture(paths.ATTENTION_PLOTS / "by_class.png", "Mean IoU of every method by class"),
+    }
+
+
+def _mistakes() -> list[dict[str, Any]]:
+    if not paths.PREDICTIONS.is_file():
+        return []
+    table = pd.read_csv(paths.PREDICTIONS, dtype=str, keep_default_na=False)
+    wrong = table[table["correct"].str.lower() != "true"]
+    wrong = wrong.assign(confidence=wrong["confidence"].astype(float))
+    return records(wrong.sort_values("confidence", ascending=False, kind="stable").head(LISTED))
 
 
 def _per_class() -> list[dict[str, Any]]:
-    if not paths.PER_CLASS.is_file():
-        return []
-    table = pd.read_csv(paths.PER_CLASS, keep_default_na=False)
-    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    return records(pd.read_csv(paths.PER_CLASS, keep_default_na=False)) if paths.PER_CLASS.is_file() else []
 
 
 def _name(section: Section) -> str:
     return type(section).__name__.removesuffix("Settings").lower()
 
 
-def _facts(
-    settings: Sequence[Section], metrics: dict[str, Any], data: str | None, commit: Commit | None
-) -> list[tuple[str, str]]:
+def _facts(settings: Sequence[Section]) -> list[tuple[str, str]]:
+    commit = read_commit()
     changed = " with uncommitted changes" if commit and commit.dirty else ""
     facts = [("Pretrained model", section.name) for section in settings if isinstance(section, ModelSettings)]
     facts += [
-        ("Photos (DVC's hash)", data or "unknown: data/ is not tracked by DVC"),
+        ("Data (DVC's hash)", data_hash(read_lock()) or "unknown: data/ is not tracked by DVC"),
         ("Code", f"commit {commit.sha[:12]}{changed}" if commit else "not under git"),
+        ("vit-atlas", __version__),
+        ("Python", platform.python_version()),
     ]
-    names = ("prepare", "evaluate", "embeddings", "attention", "caption")
-    missing = [f"metrics/{name}.json" for name in names if name not in metrics]
-    return facts + ([("Missing", ", ".join(missing))] if missing else [])
+    return facts + [(name, _version(name)) for name in PACKAGES]
+
+
+def _version(name: str) -> str:
+    try:
+        return package_version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -5,10 +5,7 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
-
-from vit_atlas.figures.style import png_bytes
 
 WIDEST = 1600
 """Pictures are embedded with at most this many pixels across."""
@@ -27,17 +24,11 @@ class Picture:
     height: int
 
 
-def pictures_in(folder: Path) -> list[Picture]:
-    """Embed every PNG of ``folder`` and its subfolders, in the order of their names."""
-    return [_embed(path.read_bytes(), path.stem) for path in sorted(folder.rglob("*.png"))]
-
-
-def picture_of_figure(figure: Figure, name: str) -> Picture:
-    """Embed a figure that lies in no file."""
-    return _embed(png_bytes(figure), name)
-
-
-def _embed(content: bytes, name: str) -> Picture:
+def picture(path: Path, caption: str) -> Picture | None:
+    """Embed the PNG at ``path``; None where there is none."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
     with Image.open(io.BytesIO(content)) as image:
         width, height = image.size
         kind = "png"
@@ -46,7 +37,11 @@ def _embed(content: bytes, name: str) -> Picture:
             if width > WIDEST:
                 shown = shown.resize((WIDEST, round(height * WIDEST / width)), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
-            shown.save(buffer, "WEBP", quality=85, method=4)
+            shown.save(buffer, "WEBP", quality=80, method=4)
             kind, content, (width, height) = "webp", buffer.getvalue(), shown.size
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    return Picture(source, name.replace("_", " "), width, height)
+    return Picture(address(content, kind), caption, width, height)
+
+
+def address(content: bytes, kind: str) -> str:
+    """A data: address of an image's bytes."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,270 @@
+"""Charts as Vega-Lite specifications. Colours are the page's own variables, so that they follow light and dark."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vit_atlas import paths
+from vit_atlas.data.manifest import read_classes
+from vit_atlas.report.explore import distance_rows
+from vit_atlas.report.payload import plain, records
+
+Spec = dict[str, Any]
+Metrics = Mapping[str, Any]
+
+SCORES = {
+    "miou": "mean IoU with the mask",
+    "mass": "share inside the mask",
+    "pointing": "peak inside the mask",
+    "ap": "average precision",
+    "faithfulness": "insertion minus deletion AUC",
+}
+"""Scores of map methods and their titles."""
+
+BLIND = ("gaussian", "random", "uniform")
+"""Methods that know nothing of the photo."""
+
+READABLE = 20
+"""With more classes than this, the confusion has no counts in its cells."""
+
+FIRST, SECOND, MUTED = "var(--series-1)", "var(--series-2)", "var(--muted)"
+
+
+def result(evaluate: Metrics) -> Spec | None:
+    """Accuracy of model and probe with their intervals, and the reference."""
+    rows = [_interval("fine-tuned model", evaluate, "accuracy"), _interval("linear probe", evaluate, "probe_accuracy")]
+    rows = [row for row in rows if row["value"] is not None]
+    if not rows:
+        return None
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 200}}
+    x = {"type": "quantitative", "title": "share of test photos that are right", "scale": {"zero": False, "nice": True}}
+    layers: list[Spec] = _points(x, y)
+    if evaluate.get("reference_accuracy") is not None:
+        layers.append(
+            {
+                "data": {"values": [{"reference": evaluate["reference_accuracy"]}]},
+                "mark": {"type": "rule", "strokeDash": [4, 3], "color": SECOND, "tooltip": True},
+                "encoding": {"x": {**x, "field": "reference"}},
+            }
+        )
+    text = "Accuracy with its 95 % interval: " + ", ".join(f"{row['name']} {row['value']:.3f}" for row in rows)
+    return _chart(text, rows, {"height": 34 * len(rows), "layer": layers})
+
+
+def loss() -> Spec | None:
+    """Training and validation loss by step."""
+    history = _table(paths.HISTORY)
+    if history is None:
+        return None
+    rows = _series(history, {"train_loss": "training", "val_loss": "validation"})
+    return _lines("Loss while fine-tuning", rows, "cross-entropy", zero=True)
+
+
+def validation_accuracy() -> Spec | None:
+    """Validation accuracy by step."""
+    history = _table(paths.HISTORY)
+    rows = [] if history is None else _series(history, {"val_accuracy": "validation"})
+    return _lines("Validation accuracy while fine-tuning", rows, "accuracy", zero=False) if rows else None
+
+
+def confusion() -> Spec | None:
+    """Which class was taken for which, as a share of each true class."""
+    table = _table(paths.CONFUSION)
+    if table is None or table.empty:
+        return None
+    known = read_classes() if paths.CLASSES.is_file() else sorted({*table["actual"], *table["predicted"]})
+    counts = table.groupby(["actual", "predicted"]).size().reset_index(name="photos")
+    counts["share"] = counts["photos"] / counts.groupby("actual")["photos"].transform("sum")
+    rows = records(counts)
+    axes: dict[str, Spec] = {
+        "x": {"field": "predicted", "type": "nominal", "sort": known, "title": "predicted class"},
+        "y": {"field": "actual", "type": "nominal", "sort": known, "title": "actual class"},
+    }
+    for axis in axes.values():
+        axis |= {"scale": {"domain": known}, "axis": {"labelLimit": 90, "domain": False, "ticks": False}}
+    axes["x"]["axis"] |= {"labelAngle": -50}
+    tooltip = [{"field": name, "type": kind} for name, kind in (("actual", "nominal"), ("predicted", "nominal"))]
+    tooltip.append({"field": "photos", "type": "quantitative"})
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "rect", "fill": FIRST, "cornerRadius": 2},
+            "encoding": {
+                **axes,
+                "fillOpacity": {
+                    "field": "share",
+                    "type": "quantitative",
+                    "scale": {"domain": [0, 1], "range": [0.08, 1]},
+                    "legend": None,
+                },
+                "tooltip": tooltip,
+            },
+        }
+    ]
+    if len(known) <= READABLE:
+        ink = {"condition": {"test": "datum.share > 0.55", "value": "var(--paper)"}, "value": "var(--ink)"}
+        layers.append(
+            {
+                "mark": {"type": "text", "fontSize": 11},
+                "encoding": {**axes, "text": {"field": "photos"}, "color": ink, "tooltip": tooltip},
+            }
+        )
+        size: Spec = {"height": 40 + 26 * len(known)}
+    else:
+        size = {"width": {"step": 15}, "height": {"step": 15}}
+    right = int(counts.loc[counts["actual"] == counts["predicted"], "photos"].sum())
+    text = f"Confusion matrix of {len(table)} test photos in {len(known)} classes; {right} lie on the diagonal"
+    return _chart(text, rows, {**size, "layer": layers})
+
+
+def reliability() -> Spec | None:
+    """Accuracy against confidence, one point a bin."""
+    table = _table(paths.RELIABILITY)
+    if table is None or table.empty:
+        return None
+    x = {
+        "field": "confidence",
+        "type": "quantitative",
+        "title": "mean confidence of the bin",
+        "scale": {"domain": [0, 1]},
+    }
+    y = {"field": "accuracy", "type": "quantitative", "title": "accuracy in the bin", "scale": {"domain": [0, 1]}}
+    diagonal = [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]
+    size = {"field": "count", "type": "quantitative", "title": "photos", "scale": {"range": [20, 300]}, "legend": None}
+    layers = [
+        {
+            "data": {"values": diagonal},
+            "mark": {"type": "line", "strokeDash": [4, 3], "color": MUTED},
+            "encoding": {"x": x, "y": y},
+        },
+        {"mark": {"type": "line", "color": FIRST}, "encoding": {"x": x, "y": y}},
+        {
+            "mark": {"type": "point", "filled": True, "color": FIRST, "opacity": 0.85, "tooltip": {"content": "data"}},
+            "encoding": {"x": x, "y": y, "size": size},
+        },
+    ]
+    text = "Reliability: accuracy against confidence; on the dashed diagonal the confidence is deserved"
+    return _chart(text, records(table), {"height": 260, "layer": layers})
+
+
+def method_scores(attention: Metrics, labels: Mapping[str, str]) -> list[Spec]:
+    """One chart a score: every map method with its interval, the best mean IoU first."""
+    names = [key.removesuffix(".miou") for key in attention if key.endswith(".miou")]
+    order = sorted(names, key=lambda name: -(attention.get(f"{name}.miou") or -1.0))
+    found = []
+    for score, title in SCORES.items():
+        rows = [
+            _interval(labels.get(name, name.replace("_", " ")), attention, f"{name}.{score}") | {"blind": name in BLIND}
+            for name in order
+        ]
+        rows = [row for row in rows if row["value"] is not None]
+        if rows:
+            y = {"field": "name", "type": "nominal", "sort": None, "title": None}
+            x = {"type": "quantitative", "title": title}
+            text = f"{title}, with 95 % intervals: " + ", ".join(f"{row['name']} {row['value']:.2f}" for row in rows)
+            found.append(_chart(text, rows, {"height": 22 * len(rows), "layer": _points(x, y)}, caption=title))
+    return found
+
+
+def similarity_by_distance() -> Spec | None:
+    """Cosine similarity of position embeddings against the patches' distance, with the middle 80 % of the pairs."""
+    rows = distance_rows()
+    if not rows:
+        return None
+    names = list(dict.fromkeys(row["when"] for row in rows))
+    x = {"field": "distance", "type": "quantitative", "title": "distance in patches"}
+    colour = {
+        "field": "when",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": names, "range": [SECOND, FIRST][-len(names) :]},
+        "legend": {"orient": "top", "symbolOpacity": 1} if len(names) > 1 else None,
+    }
+    y: Spec = {"type": "quantitative", "title": "cosine similarity", "scale": {"zero": False}}
+    layers = [
+        {
+            "mark": {"type": "area", "opacity": 0.18},
+            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": colour},
+        },
+        {
+            "mark": {"type": "line", "tooltip": {"content": "data"}},
+            "encoding": {
+                "x": x,
+                "y": {**y, "field": "mean"},
+                "color": colour,
+                "strokeDash": {**colour, "scale": {"domain": names, "range": [[5, 4], [1, 0]][-len(names) :]}},
+            },
+        },
+    ]
+    text = "Mean cosine similarity of position embeddings by distance; the band holds the middle 80 % of all pairs"
+    return _chart(text, rows, {"height": 260, "layer": layers})
+
+
+def _points(x: Spec, y: Spec) -> list[Spec]:
+    common = {
+        "y": y,
+        "color": {"condition": {"test": "datum.blind", "value": MUTED}, "value": FIRST},
+        "tooltip": [{"field": name} for name in ("name", "value", "low", "high")],
+    }
+    return [
+        {
+            "mark": {"type": "rule", "strokeWidth": 2},
+            "encoding": {"x": {**x, "field": "low"}, "x2": {"field": "high"}, **common},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+            "encoding": {"x": {**x, "field": "value"}, **common},
+        },
+    ]
+
+
+def _lines(text: str, rows: list[dict[str, Any]], title: str, zero: bool) -> Spec:
+    encoding = {
+        "x": {"field": "step", "type": "quantitative", "title": "training step"},
+        "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": zero}},
+        "color": {
+            "field": "series",
+            "type": "nominal",
+            "title": None,
+            "scale": {"domain": ["training", "validation"], "range": [FIRST, SECOND]},
+            "legend": {"orient": "top"},
+        },
+    }
+    dots = {
+        "transform": [{"filter": "datum.series == 'validation'"}],
+        "mark": {"type": "point", "filled": True, "size": 50, "tooltip": {"content": "data"}},
+        "encoding": encoding,
+    }
+    layers = [{"mark": {"type": "line", "strokeWidth": 1.6}, "encoding": encoding}, dots]
+    return _chart(text, rows, {"height": 240, "layer": layers})
+
+
+def _chart(text: str, rows: list[dict[str, Any]], rest: Spec, caption: str = "") -> Spec:
+    """Put a chart together; ``text`` describes it to those who do not see it, ``caption`` stands under it."""
+    notes = {"caption": caption or text}
+    return plain({"description": text, "usermeta": notes, "width": "container", "data": {"values": rows}, **rest})
+
+
+def _interval(name: str, metrics: Metrics, key: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "value": metrics.get(key),
+        "low": metrics.get(f"{key}_low"),
+        "high": metrics.get(f"{key}_high"),
+    }
+
+
+def _series(history: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = []
+    for column, name in columns.items():
+        if column in history:
+            known = history.dropna(subset=[column])
+            steps = zip(known["step"], known[column], strict=True)
+            rows += [{"step": int(step), "value": float(value), "series": name} for step, value in steps]
+    return rows
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    # A class may be called "NA" or "null"; only the numbers' empty cells mean that nothing was measured.
+    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None

@@ -1,0 +1,133 @@
+"""The explorers' data: attention of photos, similarities of positions, words of captions; None where there is none."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_atlas import paths
+from vit_atlas.attention.packed import COSINE_LEVELS, pack_maps, read_arrays
+from vit_atlas.files import read_json
+from vit_atlas.report.payload import blob, plain
+from vit_atlas.report.pictures import address
+
+BUDGET = 9_000_000
+"""Characters that the attention of all photos may take; photos beyond are left out, and the page says so."""
+
+Metrics = dict[str, Any]
+
+
+def attention(metrics: Metrics) -> dict[str, Any] | None:
+    """The attention explorer: what is common, and one packed entry a photo.
+
+    Args:
+        metrics: of attn-viz; scores of the methods are shown beside their maps.
+
+    Returns:
+        ``common`` and ``photos`` for the page's scripts, ``left_out`` (photos that did not fit); None without data.
+
+    Raises:
+        AtlasError: a file is broken.
+    """
+    folder = paths.ATTENTION_DATA
+    if not (folder / "explorer.json").is_file():
+        return None
+    content = read_json(folder / "explorer.json")
+    arrays = read_arrays(folder / "explorer.npz", "attn-viz")
+    drawn = read_arrays(folder / "maps.npz", "attn-viz")
+    names = list(content["methods"])
+    codes, _ = pack_maps(drawn["maps"].astype(np.float64))
+    photos: list[dict[str, Any]] = []
+    size = 0
+    for index, photo in enumerate(content["photos"]):
+        packed = blob({**{name: values[index] for name, values in arrays.items()}, "methods": codes[index]})
+        size += len(packed["data"])
+        if photos and size > BUDGET:
+            break
+        photos.append(plain(photo | {"photo": _jpeg(folder / photo["photo"])} | packed))
+    common = {key: content[key] for key in ("special", "layers", "heads", "layer", "grid", "cell", "cells")}
+    common["methods"] = [
+        {"name": name, "label": content["methods"][name], "note": _score(metrics, name)} for name in names
+    ]
+    return {"common": plain(common), "photos": photos, "left_out": len(content["photos"]) - len(photos)}
+
+
+def embeddings() -> dict[str, Any] | None:
+    """The position explorer: codes of the similarities before and after, and the lowest of them; None without data.
+
+    Raises:
+        AtlasError: the file is broken.
+    """
+    if not paths.EMBEDDINGS.is_file():
+        return None
+    arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
+    before, after = arrays["before"], arrays["after"]
+    same = bool((before == after).all())
+    shown = {"after": after} if same else {"before": before, "after": after}
+    return plain(
+        {
+            "grid": arrays["grid"].tolist(),
+            "shown": list(before.shape[:2]),
+            "step": int(arrays["step"]),
+            "same": same,
+            "levels": COSINE_LEVELS,
+            "lowest": min(int(values.min()) for values in shown.values()) / COSINE_LEVELS - 1,
+            **blob(shown),
+        }
+    )
+
+
+def distance_rows() -> list[dict[str, Any]]:
+    """Similarity by distance as rows of a chart: when, distance, mean, low, high; once where nothing changed."""
+    if not paths.EMBEDDINGS.is_file():
+        return []
+    arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
+    rows = []
+    same = bool((arrays["before"] == arrays["after"]).all())
+    for when in ("after",) if same else ("before", "after"):
+        columns = {name: arrays.get(f"curve_{when}_{name}", ()) for name in ("distance", "mean", "low", "high")}
+        for values in zip(*columns.values(), strict=True):
+            rows.append({"when": f"{when} fine-tuning", **dict(zip(columns, map(float, values), strict=True))})
+    return rows
+
+
+def captions() -> dict[str, Any] | None:
+    """The caption explorer: photos with their words, and one packed entry a photo; None without data.
+
+    Raises:
+        AtlasError: a file is broken.
+    """
+    folder = paths.CAPTION_DATA
+    if not (folder / "captions.json").is_file():
+        return None
+    content = read_json(folder / "captions.json")
+    arrays = read_arrays(folder / "maps.npz", "caption-attn")
+    photos = []
+    for index, photo in enumerate(content["photos"]):
+        own = {name.replace(f"_{index}", "", 1): values for name, values in arrays.items() if _belongs(name, index)}
+        grid = list(own["drawn"].shape[1:]) if own else [1, 1]
+        layers = own["layers"].shape[1] if own else 0
+        photos.append(
+            photo
+            | {"photo": _jpeg(folder / photo["photo"]), "grid": grid, "layers": layers}
+            | (blob(own) if own else {})
+        )
+    layer = "mean over layers" if content["layer"] is None else f"layer {content['layer']}"
+    head = "mean over heads" if content["head"] is None else f"head {content['head']}"
+    return plain({"photos": photos, "view": f"{layer}, {head}"})
+
+
+def _belongs(name: str, index: int) -> bool:
+    return name.removesuffix("_peaks").endswith(f"_{index}")
+
+
+def _score(metrics: Metrics, name: str) -> str:
+    value, low, high = (metrics.get(f"{name}.miou{end}") for end in ("", "_low", "_high"))
+    if value is None:
+        return ""
+    interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
+    return f"mean IoU with the masks of {metrics.get('photos_scored')} test photos {value:.2f}{interval}"
+
+
+def _jpeg(path: Path) -> str:
+    return address(path.read_bytes(), "jpeg")
