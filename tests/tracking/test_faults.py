@@ -3,6 +3,7 @@
 Servers are real where a process or a socket can play the fault; a limit on the size of files stands in for a full disk.
 """
 
+import logging
 import os
 import resource
 import shutil
@@ -39,18 +40,21 @@ def own_server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -
 
 
 @pytest.fixture
-def told(capfd: pytest.CaptureFixture[str]) -> "Told":
-    return Told(capfd)
+def told(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> "Told":
+    return Told(capfd, caplog)
 
 
 class Told:
     """What the user was told, by whichever library."""
 
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
+    def __init__(self, capture: pytest.CaptureFixture[str], log: pytest.LogCaptureFixture) -> None:
+        self._capture, self._log = capture, log
 
     def lines(self) -> list[str]:
-        return "".join(self._capture.readouterr()).splitlines()
+        """What was printed, and what was logged so that Python prints it, since the last look."""
+        logged = [record.getMessage() for record in self._log.records if record.levelno >= logging.WARNING]
+        self._log.clear()
+        return logged + "".join(self._capture.readouterr()).splitlines()
 
     def one_warning(self) -> str:
         """The one line since the last look, a warning."""
@@ -130,33 +134,34 @@ def test_down_at_the_start_and_killed_in_the_middle(
     assert told.lines() == []
 
 
+@pytest.mark.parametrize("big", ["report/index.html", "build/model/model.safetensors"])
 def test_a_server_whose_disk_is_full(
-    project: Project, own_server: Server, monkeypatch: pytest.MonkeyPatch, told: Told
+    project: Project, own_server: Server, big: str, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "full")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"full {big}")
+    monkeypatch.setenv("VIT_ATLAS_REGISTERED_MODEL", Path(big).stem)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", own_server.address)
-    Path("report/index.html").write_bytes(b"." * BIG)
+    write_model()
+    Path(big).write_bytes(b"." * BIG)
     run_id = stream(project)
     with small_files(session(own_server.process.pid)):
         assert mirror() is None
     told.one_warning()
-    assert whole(project) == Mirrored(run_id, "found", own_server.address)
-    assert told.lines() == []
+    assert whole(project) == Mirrored(run_id, "found", own_server.address, "1")
+    (model,) = client().search_logged_models([client().get_run(run_id).info.experiment_id])
+    assert model.status == "READY", "what was cut short is gone"
+    (line,) = told.lines()
+    assert line.startswith("note: version 1")
 
 
-@pytest.mark.parametrize("big", ["report/index.html", "build/model/model.safetensors"])
-def test_a_full_disk_here(project: Project, told: Told, big: str) -> None:
-    write_model()
-    Path(big).write_bytes(b"." * BIG)
+def test_a_full_disk_here(project: Project, told: Told) -> None:
+    Path("report/index.html").write_bytes(b"." * BIG)
     run_id = stream(project)
     with small_files([os.getpid()]):
         assert mirror() is None
     assert "File too large" in told.one_warning()
     assert whole(project).run_id == run_id
-    (model,) = client().search_logged_models([client().get_run(run_id).info.experiment_id])
-    assert model.status == "READY", "what was cut short is gone"
-    (line,) = told.lines()
-    assert line.startswith("note: version 1")
+    assert told.lines() == []
 
 
 @pytest.fixture
