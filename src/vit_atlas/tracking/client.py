@@ -59,8 +59,12 @@ def connect() -> Connection:
 
 
 def tracking_uri() -> str:
-    """Give the address that ``MLFLOW_TRACKING_URI`` names, or that of the database file in this folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(DATABASE).resolve()}"
+    """Give the address that ``MLFLOW_TRACKING_URI`` names, or that of the database file in this project.
+
+    DVC runs queued experiments in copies of the project that it deletes afterwards; ``DVC_ROOT`` names the project.
+    """
+    database = Path(os.environ.get("DVC_ROOT", "."), DATABASE)
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database.resolve()}"
 
 
 def _try_database(uri: str) -> None:
