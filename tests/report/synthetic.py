@@ -124,17 +124,19 @@ def write_photo(path: Path) -> None:
     Image.fromarray(pixels).save(path, quality=80)
 
 
-def write_attention(name: str, outline: str | None = "M100 100L500 100L500 800Z") -> None:
-    """build/attention: every patch looks at the one right of it more than at all others."""
+def write_attention(name: str, outline: str | None = "M100 100L500 100L500 800Z", cell: int = 1) -> None:
+    """build/attention: every cell (patch) looks at the one after it more than at all others."""
     folder = Path("build/attention")
-    right = np.full((PATCHES, PATCHES), 0.01)
-    right[np.arange(PATCHES), (np.arange(PATCHES) + 1) % PATCHES] = 0.5
+    cells = [-(-side // cell) for side in (ROWS, COLUMNS)]
+    count = cells[0] * cells[1]
+    right = np.full((count, count), 0.01)
+    right[np.arange(count), (np.arange(count) + 1) % count] = 0.5
     arrays: dict[str, np.ndarray] = {}
     special = noise(PHOTOS, LAYERS, HEADS, SPECIAL, PATCHES).reshape(PHOTOS, LAYERS, HEADS, SPECIAL, ROWS, COLUMNS)
     found = {
         "special": (special, 2),
-        "patches": (np.broadcast_to(right, (PHOTOS, LAYERS, PATCHES, PATCHES)), 1),
-        "heads": (np.broadcast_to(right, (PHOTOS, HEADS, PATCHES, PATCHES)), 1),
+        "patches": (np.broadcast_to(right, (PHOTOS, LAYERS, count, count)), 1),
+        "heads": (np.broadcast_to(right, (PHOTOS, HEADS, count, count)), 1),
     }
     for key, (values, axes) in found.items():
         arrays[key], arrays[f"{key}_peaks"] = pack_maps(values, axes)
@@ -165,8 +167,8 @@ def write_attention(name: str, outline: str | None = "M100 100L500 100L500 800Z"
         "heads": HEADS,
         "layer": 1,
         "grid": [ROWS, COLUMNS],
-        "cell": 1,
-        "cells": [ROWS, COLUMNS],
+        "cell": cell,
+        "cells": cells,
     }
     write_json(folder / "explorer.json", content)
 

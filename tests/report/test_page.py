@@ -153,6 +153,11 @@ def test_one_class_is_said(folder: Path) -> None:
     assert "There is one class only" in Page(render_report(SETTINGS)).text
 
 
+def test_whatever_is_drawn_the_page_stays_below_15_megabytes(folder: Path) -> None:
+    fill()
+    assert len(render_report(SETTINGS).encode()) + explore.BUDGET < 13_000_000
+
+
 def test_photos_that_do_not_fit_are_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill()
     monkeypatch.setattr(explore, "BUDGET", 1)

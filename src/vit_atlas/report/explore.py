@@ -12,7 +12,7 @@ from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import address
 
 BUDGET = 9_000_000
-"""Characters that the attention of all photos may take; photos beyond are left out, and the page says so."""
+"""Characters that all photos and their attention may take; photos beyond are left out, and the page says so."""
 
 Metrics = dict[str, Any]
 
@@ -41,10 +41,11 @@ def attention(metrics: Metrics) -> dict[str, Any] | None:
     size = 0
     for index, photo in enumerate(content["photos"]):
         packed = blob({**{name: values[index] for name, values in arrays.items()}, "methods": codes[index]})
-        size += len(packed["data"])
+        thumbnail = _jpeg(folder / photo["photo"])
+        size += len(packed["data"]) + len(thumbnail)
         if photos and size > BUDGET:
             break
-        photos.append(plain(photo | {"photo": _jpeg(folder / photo["photo"])} | packed))
+        photos.append(plain(photo | {"photo": thumbnail} | packed))
     common = {key: content[key] for key in ("special", "layers", "heads", "layer", "grid", "cell", "cells")}
     common["methods"] = [
         {"name": name, "label": content["methods"][name], "note": _score(metrics, name)} for name in names

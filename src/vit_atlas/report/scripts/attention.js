@@ -109,9 +109,13 @@
 
   function drawStrips(patch) {
     if (state.method) return;
-    const perPatch = patch !== null && state.layer !== common.layer;
-    layerStrip.forEach((canvas, layer) => drawSmall(canvas, patch, layer, patch === null || layer === common.layer ? state.head : -1));
-    headStrip.forEach((canvas, place) => drawSmall(canvas, patch, state.layer, perPatch ? -1 : place - 1));
+    const hasHeads = (layer) => patch === null || layer === common.layer;
+    layerStrip.forEach((canvas, layer) => drawSmall(canvas, patch, layer, hasHeads(layer) ? state.head : -1));
+    headStrip.forEach((canvas, place) => {
+      const known = place === 0 || hasHeads(state.layer);
+      canvas.classList.toggle("unknown", !known);
+      if (known) drawSmall(canvas, patch, state.layer, place - 1);
+    });
   }
 
   function drawSmall(canvas, patch, layer, head) {
@@ -128,7 +132,7 @@
       root.append(item);
       return canvas;
     });
-    const group = Atlas.radios(root, (item) => Atlas.timed(name, () => choose(Number(item.dataset.value))));
+    const group = Atlas.radios(root, (item) => Atlas.timed(`attention ${name}`, () => choose(Number(item.dataset.value))));
     return { canvases, mark: (value) => group.mark(root.querySelector(`[data-value="${value}"]`)) };
   }
 
