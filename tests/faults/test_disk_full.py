@@ -90,7 +90,7 @@ def test_old_outs_stay_whole_and_one_sentence_says_what_was_missing(
     assert all((path / "complete.json").exists() for path in begun), "half a checkpoint takes room"
 
     (small_disk.parent / "filling").unlink()
-    if script in {"finetune", "caption_train"} and share:
+    if share:
         again = workshop.run(small_disk, script)
         assert again.code == 0, again.output
         assert hashes(small_disk, *outs) == new, "with room again, it ends as if nothing had been"

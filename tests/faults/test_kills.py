@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.conftest import Workshop, hashes, set_params
 
-OUTS = {"finetune": ("build/model", "build/history.csv"), "caption_train": ("build/captioner",)}
+OUTS = {"finetune": ("build/model", "build/history.csv", "build/validation.csv"), "caption_train": ("build/captioner",)}
 STEPS = {"finetune": 12, "caption_train": 12}
 EVERY = {"finetune": 2, "caption_train": 1}
 KINDS = ("step", "bytes", "event", "bytes", "event")
@@ -79,9 +79,10 @@ def test_a_killed_training_goes_on_and_ends_the_same(
 def test_killed_again_and_again(project: Path, trained: Path, workshop: Workshop) -> None:
     """Every process takes two steps and is killed in the third; the training ends all the same."""
     (project / "build" / "history.csv").unlink()
-    for _ in range(STEPS["finetune"] // 2):
-        assert workshop.run(project, "finetune", {"kind": "step", "at": 3}).code in (-signal.SIGKILL, 0)
-    assert workshop.run(project, "finetune").code == 0
+    for _ in range(3):
+        assert workshop.run(project, "finetune", {"kind": "step", "at": 3}).code == -signal.SIGKILL
+    ended = workshop.run(project, "finetune")
+    assert (ended.code, ended.steps) == (0, STEPS["finetune"] - 3 * 2), ended.output
     assert hashes(project, *OUTS["finetune"]) == hashes(trained, *OUTS["finetune"])
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.conftest import TRAINING, Workshop, hashes
 from tests.pipeline.conftest import Project, make_project
 
-OUTS = ("build/model", "build/history.csv")
+OUTS = ("build/model", "build/history.csv", "build/validation.csv")
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ def training_arguments(settings: FinetuneSettings, photos: int, checkpoints: Che
         per_device_eval_batch_size=batch_share(settings.batch_size),
         torch_compile=compiled,
         dataloader_num_workers=settings.workers,
+        # With several processes: a whole model may hold parameters that no photo reaches, such as a mask token.
+        ddp_find_unused_parameters=settings.trainable_blocks == "all",
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.errors import AtlasError
+from vit_atlas.files import atomic_folder
 from vit_atlas.model_card import write_card
 from vit_atlas.models.loading import Classifier, load_pretrained
 from vit_atlas.models.trunk import split
@@ -56,8 +57,9 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
             classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
         )
         if is_first():
-            classifier.save(MODEL)
-            write_card(MODEL, sections, manifest, history)
+            with atomic_folder(MODEL) as folder:
+                classifier.save(folder)
+                write_card(folder, sections, manifest, history)
             write_history(history, HISTORY)
             write_history(history.dropna(subset=["val_loss"]), VALIDATION)
     if is_first():
