@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from vit_atlas.data.photos import EXTENSIONS
@@ -42,8 +42,9 @@ def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
     Without a split column a photo's own name decides: 8 in 10 train, 1 val, 1 test.
 
     Raises:
-        AtlasError: the file is missing or damaged, or a line names a photo that does not exist, an empty caption, an
-            unknown split, or a photo that another line puts into another split; the message gives the line.
+        AtlasError: the file is missing or damaged, or a line names a photo that does not exist or lies outside
+            ``images/``, an empty caption, an unknown split, or a photo that another line puts into another split; the
+            message gives the line.
     """
     root = Path(folder)
     table = root / "captions.csv"
@@ -51,6 +52,7 @@ def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
     splits: dict[str, str] = {}
     for line, row in _rows(table):
         name, caption = row["image"].strip(), row["caption"].strip()
+        _require_inside(table, line, name)
         if name not in captions and not (root / "images" / name).is_file():
             raise AtlasError(
                 f"{table}, line {line}: there is no photo {root / 'images' / name}; add it or remove the line"
@@ -92,7 +94,8 @@ def read_objects(folder: str | Path = CAPTIONING_DATA) -> dict[str, list[NounMas
     """Read ``objects.jsonl``: for each photo's name the nouns that have a mask; empty without that file.
 
     Raises:
-        AtlasError: a line is no JSON object with image, noun and mask, or names a file that does not exist.
+        AtlasError: a line is no JSON object with image, noun and mask, or names a file that does not exist or lies
+            outside ``folder``.
     """
     root = Path(folder)
     table = root / "objects.jsonl"
@@ -102,6 +105,7 @@ def read_objects(folder: str | Path = CAPTIONING_DATA) -> dict[str, list[NounMas
     for line, text in enumerate(_text(table).splitlines(), start=1):
         if text.strip():
             item = _object(table, line, text)
+            _require_inside(table, line, item["image"], item["mask"])
             for path in (root / "images" / item["image"], root / item["mask"]):
                 if not path.is_file():
                     raise AtlasError(f"{table}, line {line}: there is no {path}; add it or remove the line")
@@ -147,6 +151,13 @@ def _object(table: Path, line: int, text: str) -> dict[str, Any]:
     if not isinstance(item, dict) or not all(isinstance(item.get(key), str) for key in ("image", "noun", "mask")):
         raise AtlasError(f'{table}, line {line}: expected {{"image": ..., "noun": ..., "mask": ...}} with three texts')
     return item
+
+
+def _require_inside(table: Path, line: int, *names: str) -> None:
+    """Let a table from elsewhere point at the files beside it only: photos end on a page that people share."""
+    for name in names:
+        if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+            raise AtlasError(f"{table}, line {line}: {name!r} leads out of the folder; name files below it")
 
 
 def _split_of(name: str) -> str:

@@ -33,6 +33,8 @@ def find(layout: Layout, inspections: list[Inspection], manifest: pd.DataFrame) 
         for number, group in enumerate(same_pictures(usable))
         for item in group
     ]
+    # CSV readers take a carriage return for the end of a line, so it is shown as an escape.
+    rejected = [(file.replace("\r", "\\r"), kind, reason) for file, kind, reason in rejected]
     return Findings(
         pd.DataFrame(sorted(rejected), columns=["file", "kind", "reason"]),
         pd.DataFrame(dropped, columns=["file", "reason"]),

@@ -112,6 +112,8 @@ def _check_name(path: Path) -> None:
         path.as_posix().encode("utf-8")
     except UnicodeEncodeError:
         raise PhotoError("its name is not valid UTF-8: rename it", "name-not-utf8") from None
+    if "\r" in path.as_posix():
+        raise PhotoError("its name holds a carriage return, which tables do not keep: rename it", "odd-name")
 
 
 def _pixel_hash(image: Image.Image) -> str:
