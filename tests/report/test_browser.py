@@ -182,7 +182,7 @@ def test_methods_are_shown_with_their_score(opened: Open) -> None:
         page.locator("#attention-method").select_option("head_mean")
         assert picture(page, "attention") != before
         assert (
-            "mean IoU with the masks of 12 test photos 0.70 [0.60, 0.80]"
+            "Mean IoU with the masks of 12 test photos 0.70 [0.60, 0.80]."
             in page.locator("#attention-note").inner_text()
         )
         point(page, "attention", 1, 1)

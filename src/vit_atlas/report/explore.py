@@ -127,7 +127,7 @@ def _score(metrics: Metrics, name: str) -> str:
     if value is None:
         return ""
     interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
-    return f"mean IoU with the masks of {metrics.get('photos_scored')} test photos {value:.2f}{interval}"
+    return f"Mean IoU with the masks of {metrics.get('photos_scored')} test photos {value:.2f}{interval}."
 
 
 def _jpeg(path: Path) -> str:

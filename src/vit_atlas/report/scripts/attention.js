@@ -104,11 +104,13 @@
     bar.querySelector(".what").textContent = state.method
       ? "share of the map's highest value"
       : `of the ${patch === null ? common.special[state.special] : "patch"}\u2019s attention`;
-    drawStrips(patch);
+    drawStrips(state.method ? null : patch);
   }
 
+  // Layers and heads are the attention's own, also while the map of another method is on show.
   function drawStrips(patch) {
-    if (state.method) return;
+    const shown = state.method;
+    state.method = "";
     const hasHeads = (layer) => patch === null || layer === common.layer;
     layerStrip.forEach((canvas, layer) => drawSmall(canvas, patch, layer, hasHeads(layer) ? state.head : -1));
     headStrip.forEach((canvas, place) => {
@@ -116,6 +118,7 @@
       canvas.classList.toggle("unknown", !known);
       if (known) drawSmall(canvas, patch, state.layer, place - 1);
     });
+    state.method = shown;
   }
 
   function drawSmall(canvas, patch, layer, head) {
@@ -146,7 +149,7 @@
   function showMethod() {
     const item = common.methods.find((one) => one.name === state.method);
     byId("note").textContent = item
-      ? [item.note, "It has no layers, heads or patches to look from."].filter(Boolean).join("; ")
+      ? `${item.note} It has no layers, heads or patches to look from.`.trim()
       : "The network's own attention weights, layer by layer and head by head.";
     byId("from").disabled = Boolean(state.method);
     document.getElementById("attention").classList.toggle("whole", Boolean(state.method));
