@@ -130,6 +130,14 @@ def test_weights_of_another_shape_are_one_sentence(project, small):
         open_captioner()
 
 
+def test_weights_that_were_cut_off_are_one_sentence(project, small):
+    train_captioner(small.model_copy(update={"epochs": 1}))
+    path = project / "build" / "captioner" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(AtlasError, match="train again"):
+        open_captioner()
+
+
 def test_bfloat16_trains_with_no_accelerator_either(project, small):
     train_captioner(small.model_copy(update={"precision": "bfloat16"}))
     assert (project / "build" / "captioner" / "model.safetensors").is_file()

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
@@ -68,7 +69,7 @@ def load_captioner(folder: Path) -> TrainedCaptioner:
     network = CaptionNetwork(NetworkShape(**description["shape"]))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise AtlasError(f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it ({reason}): train again") from None
     backbone = load_backbone(folder / BACKBONE, description["backbone"])
