@@ -20,6 +20,7 @@ def no_server_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("MLFLOW_") and name != "MLFLOW_DISABLE_TELEMETRY":
             monkeypatch.delenv(name)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
 
 
 @pytest.fixture(scope="session")

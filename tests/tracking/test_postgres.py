@@ -33,7 +33,7 @@ def program(name: str) -> str:
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The address of an empty PostgreSQL database on this machine, password included."""
-    psycopg2 = pytest.importorskip("psycopg2")
+    psycopg = pytest.importorskip("psycopg")
     postgres, initdb = program("postgres"), program("initdb")
     as_nobody = NOBODY if os.geteuid() == 0 else {}
     # Not under pytest's folder, which is closed to other users.
@@ -53,15 +53,15 @@ def database() -> Iterator[str]:
             deadline = time.monotonic() + 60
             while True:
                 try:
-                    psycopg2.connect(
+                    psycopg.connect(
                         host="127.0.0.1", port=port, user="atlas", password=PASSWORD, dbname="postgres"
                     ).close()
                     break
-                except psycopg2.OperationalError:
+                except psycopg.OperationalError:
                     if time.monotonic() > deadline or process.poll() is not None:
                         pytest.fail(f"PostgreSQL did not start:\n{(folder / 'log').read_text()}")
                     time.sleep(0.1)
-            yield f"postgresql+psycopg2://atlas:{ESCAPED}@127.0.0.1:{port}/postgres"
+            yield f"postgresql://atlas:{ESCAPED}@127.0.0.1:{port}/postgres"
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(timeout=30)
@@ -144,7 +144,7 @@ def test_a_database_that_refuses_or_is_gone_is_one_warning_at_once(
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("MLflow's own ten attempts"))
     wrong = database.replace(ESCAPED, "wrong-planted")
-    gone = f"postgresql+psycopg2://atlas:{ESCAPED}@127.0.0.1:{free_port()}/postgres?password=planted"
+    gone = f"postgresql://atlas:{ESCAPED}@127.0.0.1:{free_port()}/postgres?password=planted"
     for address in (wrong, gone):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         assert stream(project) == "None"

@@ -70,7 +70,7 @@ def test_nothing_that_is_written_holds_a_secret(
     [
         "http://planted-user:planted-password@127.0.0.1:{port}/mlflow?key=planted-query",
         "http://planted-user:planted-pass@planted-word@127.0.0.1:{port}",
-        "postgresql+psycopg2://planted-user:planted-password@127.0.0.1:{port}/db?password=planted-query",
+        "postgresql://planted-user:planted-password@127.0.0.1:{port}/db?password=planted-query",
         "planted-scheme://planted-user:planted-password@127.0.0.1:{port}",
     ],
 )
