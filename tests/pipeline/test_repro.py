@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from huggingface_hub import ModelCard
 
 from tests.pipeline.conftest import Project, make_project, write_photos
 
@@ -45,6 +46,12 @@ def test_numbers_and_curves_are_whole(finished: tuple[Project, list[str]]) -> No
     assert list(history["step"]) == [1, 2, 3, 4, 5, 6]
     assert history["train_loss"].notna().all()
     assert list(history.loc[history["val_accuracy"].notna(), "epoch"]) == [1, 2]
+
+
+def test_the_model_carries_a_card_that_the_hub_reads(finished: tuple[Project, list[str]]) -> None:
+    card = ModelCard.load(finished[0].folder / "build/model/README.md")
+    assert card.data.pipeline_tag == "image-classification"
+    assert "validation" in card.text.lower()
 
 
 def test_sections_listed_here_are_all_there_are(root: Path) -> None:
