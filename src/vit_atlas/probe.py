@@ -1,6 +1,7 @@
 """The linear probe: what the pretrained features know, without fine-tuning. A baseline, and a head to start from."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -57,15 +58,14 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], cl
     return best
 
 
-def _unscaled(model: object, scaler: object, classes: int, strength: float) -> LinearProbe:
+def _unscaled(model: Any, scaler: Any, classes: int, strength: float) -> LinearProbe:
     """Fold the standardisation into the weights; a class that training never saw is never predicted."""
-    coefficients, intercepts = np.asarray(model.coef_), np.asarray(model.intercept_)  # type: ignore[attr-defined]
+    coefficients, intercepts = model.coef_, model.intercept_
     if len(coefficients) == 1:  # Two classes have one row: the second's score over the first's.
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
         intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
-    scaled = coefficients / np.asarray(scaler.scale_)  # type: ignore[attr-defined]
+    scaled = coefficients / scaler.scale_
     weights, bias = np.zeros((classes, scaled.shape[1])), np.full(classes, -1e4)
-    rows = np.asarray(model.classes_, dtype=int)  # type: ignore[attr-defined]
-    weights[rows] = scaled
-    bias[rows] = intercepts - scaled @ np.asarray(scaler.mean_)  # type: ignore[attr-defined]
+    weights[model.classes_] = scaled
+    bias[model.classes_] = intercepts - scaled @ scaler.mean_
     return LinearProbe(weights, bias, strength)
