@@ -55,7 +55,14 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
 
 @contextmanager
 def _inside_only() -> Iterator[None]:
-    """Refuse archives that write outside their folder or hold devices: torchvision unpacks without looking."""
+    """Refuse archives that write outside their folder or hold devices: torchvision unpacks without looking.
+
+    Python before 3.11.4, which is Debian 12's, has no such filter; there torchvision's check of the archives' hashes,
+    which comes first everywhere, stands alone.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        yield
+        return
     before = tarfile.TarFile.extraction_filter
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
