@@ -69,9 +69,9 @@ def load_captioner(folder: Path) -> TrainedCaptioner:
     network = CaptionNetwork(NetworkShape(**description["shape"]))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
+        backbone = load_backbone(folder / BACKBONE, description["backbone"])
     except (RuntimeError, OSError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise AtlasError(f"{folder / WEIGHTS} does not fit {DESCRIPTION} beside it ({reason}): train again") from None
-    backbone = load_backbone(folder / BACKBONE, description["backbone"])
+        raise AtlasError(f"the weights in {folder} do not fit {DESCRIPTION} there ({reason}): train again") from None
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return TrainedCaptioner(backbone, network, tokenizer)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from safetensors import SafetensorError
 
 from vit_atlas.captioning.captioner import Captioner, SearchOptions
 from vit_atlas.captioning.looks import View
@@ -49,10 +48,7 @@ class Writer:
         Raises:
             AtlasError: it cannot be had.
         """
-        try:
-            self._captioner  # noqa: B018 (reading it opens it)
-        except SafetensorError as error:
-            raise AtlasError(f"a file of {self.folder} cannot be read ({error}): train or copy it again") from None
+        self._captioner  # noqa: B018 (reading it opens it)
 
     def write(self, photo: Image.Image) -> Written:
         """Caption one photo.

@@ -1,7 +1,6 @@
 """One look for every figure, and PNG files that are the same bytes whenever the data are the same."""
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,13 +79,6 @@ def hide_axes(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def show_photo(axes: Axes, photo: Any, title: str | Sequence[str] = "") -> None:
-    """Draw ``photo`` (PIL image or array of shape (H, W, 3)) in its own proportions, without axes."""
-    axes.imshow(photo)
-    hide_axes(axes)
-    axes.set_title(title if isinstance(title, str) else "\n".join(title), fontsize=10)
 
 
 def save(figure: Figure, path: str | Path) -> None:
