@@ -24,10 +24,10 @@ from pathlib import Path
 
 import torch
 
-from vit_atlas.attention.look import look
 from vit_atlas.attention.methods import rollout
+from vit_atlas.attention.passes import look
 from vit_atlas.attention.recorder import AttentionRecorder
-from vit_atlas.models.loading import Classifier, load_pretrained
+from vit_atlas.models.classifier import Classifier, load_pretrained
 from vit_atlas.settings import ModelSettings
 
 WAYS = ("sdpa", "rows", "eager", "rollout")

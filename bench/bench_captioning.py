@@ -19,8 +19,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vit_atlas.captioning.catr import Catr, fused_backbone
-from vit_atlas.captioning.decoding import Decoded, NetworkDecoder, Rules, fast_steps, search
+from vit_atlas.captioning.model.decoding import Decoded, NetworkDecoder, Rules, fast_steps, search
+from vit_atlas.captioning.published.catr import Catr, fused_backbone
 
 START = 101
 

@@ -25,14 +25,14 @@ from PIL import Image
 from torch.nn import functional
 
 from vit_atlas.data.augmentation import PhotoAugmentation
-from vit_atlas.models.loading import Classifier, load_pretrained
+from vit_atlas.finetune.optimizer import parameter_groups
+from vit_atlas.finetune.run import train_classifier
+from vit_atlas.models.classifier import Classifier, load_pretrained
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.loop import NetworkTrainer, deterministic
-from vit_atlas.training.optimizer import parameter_groups
-from vit_atlas.training.run import train_classifier
 
 CLASSES = [f"class {number}" for number in range(12)]
 

@@ -3,16 +3,16 @@
 import pandas as pd
 import torch
 
-from vit_atlas.attention.compare import save_maps
-from vit_atlas.attention.explorer import Explorer
 from vit_atlas.attention.photos import choose_photos, read_predictions
 from vit_atlas.attention.pictures import draw_photos, draw_study, study_diagnoses, study_histogram
 from vit_atlas.attention.study import run_study
 from vit_atlas.attention.summary import artefact_metrics, study_metrics
 from vit_atlas.attention.tables import method_table
+from vit_atlas.comparison.maps import save_maps
 from vit_atlas.data.manifest import read_manifest
-from vit_atlas.files import atomic_file, atomic_folder, write_json
-from vit_atlas.models.loading import load_finetuned
+from vit_atlas.io.files import atomic_file, atomic_folder, write_json
+from vit_atlas.models.classifier import load_finetuned
+from vit_atlas.page_data.attention import Explorer
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_METRICS, ATTENTION_PLOTS, ATTENTION_SCORES
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage

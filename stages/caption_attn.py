@@ -5,7 +5,7 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    from vit_atlas.captioning.atlas import make_caption_atlas
+    from vit_atlas.captioning.measure.atlas import make_caption_atlas
 
     make_caption_atlas(*read_settings("captions"))
 

@@ -5,7 +5,7 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    from vit_atlas.captioning.run import train_captioner
+    from vit_atlas.captioning.train.run import train_captioner
 
     train_captioner(*read_settings("captioner"))
 

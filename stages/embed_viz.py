@@ -1,6 +1,5 @@
 """embed-viz: how similar the position embeddings are, before and after fine-tuning."""
 
-from vit_atlas.attention.packed import write_arrays
 from vit_atlas.attention.positions import (
     cosine_similarities,
     dot_products,
@@ -10,9 +9,10 @@ from vit_atlas.attention.positions import (
 )
 from vit_atlas.figures.embeddings import Curve, draw_change, draw_distance, draw_dot_product, draw_overview
 from vit_atlas.figures.style import save
-from vit_atlas.files import atomic_folder, write_json
+from vit_atlas.io.arrays import write_arrays
+from vit_atlas.io.files import atomic_folder, write_json
+from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.models.geometry import position_embedding
-from vit_atlas.models.loading import load_finetuned, load_pretrained
 from vit_atlas.paths import EMBEDDING_PLOTS, EMBEDDINGS, EMBEDDINGS_METRICS
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage

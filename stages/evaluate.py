@@ -1,7 +1,7 @@
 """Measure the fine-tuned model on the test split, beside a linear probe on the pretrained features."""
 
 from vit_atlas import paths
-from vit_atlas.files import atomic_file, write_json
+from vit_atlas.io.files import atomic_file, write_json
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage
 
@@ -10,10 +10,10 @@ def main() -> None:
     model, settings = read_settings("model", "evaluate")
 
     from vit_atlas.data.manifest import read_classes, read_manifest
-    from vit_atlas.evaluation import evaluate, worst_mistakes
+    from vit_atlas.evaluation.evaluate import evaluate, worst_mistakes
     from vit_atlas.figures.evaluation import draw_mistakes
     from vit_atlas.figures.style import save
-    from vit_atlas.models.loading import load_finetuned, load_pretrained
+    from vit_atlas.models.classifier import load_finetuned, load_pretrained
 
     manifest, classes = read_manifest(), read_classes()
     finetuned = load_finetuned()

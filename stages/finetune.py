@@ -7,7 +7,8 @@ from vit_atlas.stage import run_stage
 def main() -> None:
     model, augment, settings = read_settings("model", "augment", "finetune")
 
-    from vit_atlas.training import finetune, launch
+    from vit_atlas.finetune.run import finetune
+    from vit_atlas.training.processes import launch
 
     if not launch(__file__, settings.processes):
         finetune(model, augment, settings)

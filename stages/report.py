@@ -1,6 +1,6 @@
 """Put every number and picture on one page, then show the result in MLflow."""
 
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 from vit_atlas.paths import REPORT
 from vit_atlas.settings import read_settings
 from vit_atlas.stage import run_stage

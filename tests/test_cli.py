@@ -18,7 +18,7 @@ HEAVY = {"torch", "transformers", "torchvision", "mlflow", "sklearn", "matplotli
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert not HEAVY & modules_after("import vit_atlas, vit_atlas.settings, vit_atlas.files")
+    assert not HEAVY & modules_after("import vit_atlas, vit_atlas.settings, vit_atlas.io.files")
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -14,7 +14,7 @@ from vit_atlas.cli import commands
 from vit_atlas.data.manifest import COLUMNS
 from vit_atlas.errors import AtlasError
 from vit_atlas.export import complete_card, export_model
-from vit_atlas.files import write_json
+from vit_atlas.io.files import write_json
 from vit_atlas.model_card import write_card
 from vit_atlas.paths import MODEL
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_folder
+from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import CARD, DATASET_NAME, DATASET_TYPE, RESULTS, TASK, card_text
 from vit_atlas.paths import MODEL
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 
 CARD = "README.md"
 RESULTS = ("<!-- results -->", "<!-- end of results -->")
@@ -147,7 +147,7 @@ def _base(name: str) -> str:
 
 
 def _body(folder: Path, name: str, sections: Mapping[str, BaseModel], manifest: pd.DataFrame, accuracy: float) -> str:
-    from vit_atlas.files import read_json
+    from vit_atlas.io.files import read_json
 
     size = read_json(folder / "preprocessor_config.json")["size"]
     counts = manifest["split"].value_counts()

@@ -12,7 +12,7 @@ import yaml
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
+from vit_atlas.io.files import read_json
 
 LOCK = Path("dvc.lock")
 DATA = Path("data.dvc")

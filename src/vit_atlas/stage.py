@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import telling_full_disk
+from vit_atlas.io.files import telling_full_disk
 
 
 def run_stage(main: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from vit_atlas.models.loading import Classifier
+from vit_atlas.models.classifier import Classifier
 
 SMALL = {
     "hidden_size": 16,

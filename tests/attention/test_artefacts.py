@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from vit_atlas.attention.artefacts import diagnose, norm_histogram, outlier_threshold, patch_norms
-from vit_atlas.attention.look import look
-from vit_atlas.models.loading import Classifier
+from vit_atlas.attention.passes import look
+from vit_atlas.models.classifier import Classifier
 
 from .conftest import PREFIX, tiny_model
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from vit_atlas.attention.explorer import MOST, Explorer, cell_side, pack_look, special_names, to_cells
-from vit_atlas.attention.look import look
-from vit_atlas.attention.packed import COSINE_LEVELS, LEVELS, pack_cosines, pack_maps, read_arrays, unpack_maps
+from vit_atlas.attention.passes import look
 from vit_atlas.attention.pictures import look_at
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
-from vit_atlas.models.loading import Classifier
+from vit_atlas.io.arrays import COSINE_LEVELS, LEVELS, pack_cosines, pack_maps, read_arrays, unpack_maps
+from vit_atlas.io.files import read_json
+from vit_atlas.models.classifier import Classifier
+from vit_atlas.page_data.attention import MOST, Explorer, cell_side, pack_look, special_names, to_cells
 
 from .conftest import PREFIX, Project, eager_attentions, tiny_model
 

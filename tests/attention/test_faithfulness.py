@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vit_atlas.attention.faithfulness import blurred, deletion_insertion
-from vit_atlas.attention.look import look
-from vit_atlas.models.loading import Classifier
+from vit_atlas.attention.passes import look
+from vit_atlas.models.classifier import Classifier
 
 from .conftest import tiny_model
 

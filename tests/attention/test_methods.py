@@ -12,12 +12,12 @@ from transformers import PreTrainedModel
 
 from vit_atlas.attention import methods
 from vit_atlas.attention.gradcam import gradcam
-from vit_atlas.attention.look import Look, look
 from vit_atlas.attention.maps import LABELS, MapOptions, centre_gaussian, make_maps, needs_gradients, random_map
+from vit_atlas.attention.passes import Look, look
 from vit_atlas.attention.recorder import LayerRecord
 from vit_atlas.errors import AtlasError
+from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import TokenLayout
-from vit_atlas.models.loading import Classifier
 
 from .conftest import PREFIX, eager_attentions, tiny_model
 

@@ -8,7 +8,6 @@ import pytest
 from dvc.repo import Repo
 
 from vit_atlas.attention.artefacts import Diagnosis
-from vit_atlas.attention.compare import SavedMaps, difference, draw_differences, load_maps, maps_of, save_maps
 from vit_atlas.attention.photos import choose_photos
 from vit_atlas.attention.pictures import (
     describe,
@@ -21,6 +20,7 @@ from vit_atlas.attention.pictures import (
 )
 from vit_atlas.attention.study import run_study
 from vit_atlas.attention.summary import study_metrics
+from vit_atlas.comparison.maps import SavedMaps, difference, draw_differences, load_maps, maps_of, save_maps
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import AttentionSettings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vit_atlas.attention.thumbnails import LONGEST, UNITS, outline, save_thumbnail
+from vit_atlas.page_data.thumbnails import LONGEST, UNITS, outline, save_thumbnail
 
 
 def points(path: str) -> np.ndarray:

@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from vit_atlas.attention.packed import LEVELS, read_arrays, unpack_maps
-from vit_atlas.captioning.atlas import make_caption_atlas
-from vit_atlas.captioning.run import train_captioner
+from vit_atlas.captioning.measure.atlas import make_caption_atlas
+from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
+from vit_atlas.io.arrays import LEVELS, read_arrays, unpack_maps
+from vit_atlas.io.files import read_json
 from vit_atlas.settings import CaptionsSettings
 
 

@@ -4,10 +4,10 @@ from PIL import Image
 from transformers import AutoModel
 
 from tests.tiny_models import save_pretrained
-from vit_atlas.captioning.backbones import describe_backbone, load_backbone, make_backbone
-from vit_atlas.captioning.efficientnet import EfficientNetBackbone, EfficientNetLite2
+from vit_atlas.captioning.model.backbones import describe_backbone, load_backbone, make_backbone
+from vit_atlas.captioning.model.efficientnet import EfficientNetBackbone, EfficientNetLite2
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.loading import load_pretrained
+from vit_atlas.models.classifier import load_pretrained
 from vit_atlas.settings import CaptionerSettings, ModelSettings
 
 PHOTOS = [Image.new("RGB", (50, 40), (200, 90, 30)), Image.effect_noise((30, 60), 80).convert("RGB")]

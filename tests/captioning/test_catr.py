@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vit_atlas.captioning.catr import Catr, fused_backbone, load_catr
+from vit_atlas.captioning.published.catr import Catr, fused_backbone, load_catr
 from vit_atlas.errors import AtlasError
 
 

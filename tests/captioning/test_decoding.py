@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vit_atlas.captioning.decoding import NetworkDecoder, Rules, fast_steps, search
-from vit_atlas.captioning.network import CaptionNetwork, NetworkShape
+from vit_atlas.captioning.model.decoding import NetworkDecoder, Rules, fast_steps, search
+from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
 
 SMALL = NetworkShape(
     vocabulary=6,

@@ -17,8 +17,8 @@ from transformers import (
     ViTModel,
 )
 
-from vit_atlas.captioning.captioner import SearchOptions
-from vit_atlas.captioning.hub import open_hub
+from vit_atlas.captioning.model.captioner import SearchOptions
+from vit_atlas.captioning.published.hub import open_hub
 from vit_atlas.errors import AtlasError
 
 WORDS = ["[pad]", "[start]", "[end]", "[unknown]", *(f"w{index}" for index in range(16))]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vit_atlas.captioning.intervals import DIFFERENCES, difference_metrics
-from vit_atlas.captioning.looks import Tally
+from vit_atlas.captioning.measure.intervals import DIFFERENCES, difference_metrics
+from vit_atlas.captioning.measure.word_maps import Tally
 
 
 def tallies(shift: float, photos: int = 60) -> list[Tally]:

@@ -5,8 +5,16 @@ import pytest
 from PIL import Image
 
 from vit_atlas.captioning.dataset import NounMask
-from vit_atlas.captioning.looks import Tally, View, correlation, entropy, look_metrics, noun_masks, tally_caption
-from vit_atlas.captioning.words import Caption, Word
+from vit_atlas.captioning.measure.word_maps import (
+    Tally,
+    View,
+    correlation,
+    entropy,
+    look_metrics,
+    noun_masks,
+    tally_caption,
+)
+from vit_atlas.captioning.model.words import Caption, Word
 from vit_atlas.errors import AtlasError
 
 LEFT = np.array([[1.0, 0.0], [1.0, 0.0]])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vit_atlas.captioning.network import CaptionNetwork, NetworkShape, sine_position
+from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape, sine_position
 
 TINY = NetworkShape(
     vocabulary=101,

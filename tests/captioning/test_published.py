@@ -7,11 +7,11 @@ from PIL import Image
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from vit_atlas.captioning import published
-from vit_atlas.captioning.captioner import SearchOptions
-from vit_atlas.captioning.catr import Catr
-from vit_atlas.captioning.network import NetworkShape
-from vit_atlas.captioning.published import CatrCaptioner, check_hash, read_checkpoint, to_pixels
+from vit_atlas.captioning.model.captioner import SearchOptions
+from vit_atlas.captioning.model.network import NetworkShape
+from vit_atlas.captioning.published import checkpoint as published
+from vit_atlas.captioning.published.catr import Catr
+from vit_atlas.captioning.published.checkpoint import CatrCaptioner, check_hash, read_checkpoint, to_pixels
 from vit_atlas.errors import AtlasError
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "snow", "##board", "##er", "on", "the", "hill", "."]

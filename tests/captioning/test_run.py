@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from vit_atlas.captioning import run
-from vit_atlas.captioning.backbones import ViTBackbone
-from vit_atlas.captioning.captioner import SearchOptions
 from vit_atlas.captioning.dataset import read_captions
+from vit_atlas.captioning.model.backbones import ViTBackbone
+from vit_atlas.captioning.model.captioner import SearchOptions
 from vit_atlas.captioning.opening import open_captioner
-from vit_atlas.captioning.run import train_captioner
+from vit_atlas.captioning.train import run
+from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
+from vit_atlas.io.files import read_json
 from vit_atlas.settings import CaptionerSettings
 from vit_atlas.training.callbacks import Progress
 

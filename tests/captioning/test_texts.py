@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from vit_atlas.captioning.texts import cider, text_scores
+from vit_atlas.captioning.measure.texts import cider, text_scores
 
 REFERENCES = [
     ["A dog runs over the green grass.", "a brown dog on grass"],

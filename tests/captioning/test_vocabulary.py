@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from vit_atlas.captioning.vocabulary import SPECIAL, learn_vocabulary, to_tokens, words_of
+from vit_atlas.captioning.model.vocabulary import SPECIAL, learn_vocabulary, to_tokens, words_of
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from vit_atlas.captioning.words import Word, piece_style, to_words
+from vit_atlas.captioning.model.words import Word, piece_style, to_words
 
 
 def maps_for(count):

@@ -17,7 +17,7 @@ from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.verify import inspect_all, same_pictures
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
+from vit_atlas.io.files import read_json
 from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED, REJECTED
 from vit_atlas.settings import DataSettings
 

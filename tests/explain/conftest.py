@@ -10,10 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.tiny_models import save_pretrained
-from vit_atlas.captioning.backbones import describe_backbone, make_backbone
-from vit_atlas.captioning.network import CaptionNetwork, NetworkShape
-from vit_atlas.captioning.trained import save_captioner
-from vit_atlas.captioning.vocabulary import learn_vocabulary
+from vit_atlas.captioning.model.backbones import describe_backbone, make_backbone
+from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
+from vit_atlas.captioning.model.trained import save_captioner
+from vit_atlas.captioning.model.vocabulary import learn_vocabulary
 from vit_atlas.cli import commands
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import CAPTIONER, MODEL

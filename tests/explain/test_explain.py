@@ -12,10 +12,10 @@ from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassifi
 
 from tests.explain.conftest import explain, save_classifier, sentences, write_photo
 from tests.tiny_models import save_pretrained
-from vit_atlas.attention.look import look
+from vit_atlas.attention.passes import look
 from vit_atlas.data.photos import open_photo
-from vit_atlas.files import write_json
-from vit_atlas.models.loading import load_finetuned
+from vit_atlas.io.files import write_json
+from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
 from vit_atlas.settings import MapMethod
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_atlas.explain.classify import Prediction
 from vit_atlas.explain.figure import draw_explanation
-from vit_atlas.explain.looking import Prediction
 
 
 @pytest.mark.parametrize("size", [(400, 300), (60, 600), (900, 40)])

@@ -25,12 +25,6 @@ from typing import Any
 
 from transformers import Trainer
 
-import vit_atlas.captioning.run
-import vit_atlas.evaluation
-import vit_atlas.figures.evaluation
-import vit_atlas.tracking.stream
-import vit_atlas.training.run  # noqa: F401
-
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"}
 WATCHED = (".checkpoints", "build")
 

@@ -13,8 +13,8 @@ from transformers import AutoModel
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.models import embedded
+from vit_atlas.models.classifier import load_pretrained
 from vit_atlas.models.geometry import position_embedding
-from vit_atlas.models.loading import load_pretrained
 from vit_atlas.settings import ModelSettings
 
 LAST_NORM = "/backbone/layernorm/Add_1_output_0"

@@ -8,8 +8,8 @@ from huggingface_hub import errors
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.models import hub
+from vit_atlas.models.classifier import load_pretrained
 from vit_atlas.models.hub import explained, model_source
-from vit_atlas.models.loading import load_pretrained
 from vit_atlas.settings import ModelSettings
 
 RESPONSE = SimpleNamespace(headers={}, request=None, status_code=404)

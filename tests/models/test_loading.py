@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForImageClassification, SwinConfig
 
 from tests.tiny_models import CONFIGS, save_pretrained
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.loading import Classifier, load_finetuned, load_pretrained
+from vit_atlas.models.classifier import Classifier, load_finetuned, load_pretrained
 from vit_atlas.settings import ModelSettings
 
 CLASSES = ["ant", "bee", "cow"]

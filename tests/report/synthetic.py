@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vit_atlas.attention.packed import pack_cosines, pack_maps, write_arrays
-from vit_atlas.files import write_json
+from vit_atlas.io.arrays import pack_cosines, pack_maps, write_arrays
+from vit_atlas.io.files import write_json
 
 EVIL = '</script><img src=x onerror="window.broken=1">\'\n&amp;'
 """A name that would break a page which does not escape it."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from vit_atlas.files import write_json
+from vit_atlas.io.files import write_json
 from vit_atlas.report import render_report
 from vit_atlas.settings import ModelSettings
 

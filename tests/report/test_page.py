@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_atlas.files import read_json, write_json
+from vit_atlas.io.files import read_json, write_json
 from vit_atlas.report import explore, render_report
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture

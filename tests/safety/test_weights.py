@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from tests.tiny_models import save_pretrained
-from vit_atlas.captioning.published import read_checkpoint
+from vit_atlas.captioning.published.checkpoint import read_checkpoint
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.loading import load_finetuned, load_pretrained
+from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.settings import ModelSettings
 from vit_atlas.training.checkpoints import Checkpoints
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from vit_atlas.files import write_json
+from vit_atlas.io.files import write_json
 from vit_atlas.tracking.client import DATABASE
 
 from .helpers import DATA_HASH, HISTORY, Project, Server

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from typer.testing import CliRunner
 
-from vit_atlas.files import write_json
+from vit_atlas.io.files import write_json
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.client import RESULT_TAG
 from vit_atlas.tracking.registry import DATA_TAG, decide

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vit_atlas.files import write_json
+from vit_atlas.io.files import write_json
 from vit_atlas.settings import Settings
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.redaction import redact

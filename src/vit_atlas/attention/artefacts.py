@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from vit_atlas.attention.look import Look
+from vit_atlas.attention.passes import Look
 
 Array = np.ndarray
 

@@ -8,12 +8,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import patch_norms
-from vit_atlas.attention.look import Look, look
 from vit_atlas.attention.maps import MapOptions, make_maps, needs_gradients
+from vit_atlas.attention.passes import Look, look
 from vit_atlas.attention.photos import large_enough
 from vit_atlas.attention.scores import comparison_size, resize_mask, usable
 from vit_atlas.data.photos import open_mask, open_photo
-from vit_atlas.models.loading import Classifier
+from vit_atlas.models.classifier import Classifier
 
 Array = np.ndarray
 

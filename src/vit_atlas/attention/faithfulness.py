@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from vit_atlas.attention.look import Look
+from vit_atlas.attention.passes import Look
 
 Array = np.ndarray
 

@@ -5,7 +5,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from vit_atlas.attention.look import Look
+from vit_atlas.attention.passes import Look
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.trunk import blocks, split
 

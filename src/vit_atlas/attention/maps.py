@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vit_atlas.attention import methods
 from vit_atlas.attention.gradcam import gradcam
-from vit_atlas.attention.look import Look
+from vit_atlas.attention.passes import Look
 
 Array = np.ndarray
 

@@ -6,7 +6,7 @@ A map's values are not negative and its scale means nothing; methods that explai
 import torch
 from torch import Tensor
 
-from vit_atlas.attention.look import Look
+from vit_atlas.attention.passes import Look
 from vit_atlas.attention.recorder import LayerRecord
 from vit_atlas.errors import AtlasError
 

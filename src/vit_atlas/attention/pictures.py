@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, norm_histogram, patch_norms
 from vit_atlas.attention.collect import Collected, from_look
-from vit_atlas.attention.look import Look, look
 from vit_atlas.attention.maps import BASELINES, LABELS, MapOptions, needs_gradients
+from vit_atlas.attention.passes import Look, look
 from vit_atlas.attention.photos import safe_stems
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.attention.study import Study
@@ -24,7 +24,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.figures.attention import Guess, draw_photo
 from vit_atlas.figures.maps import Bar, Panel, Row, draw_classes, draw_comparison, draw_layers, draw_norms, draw_scores
 from vit_atlas.figures.style import save
-from vit_atlas.models.loading import Classifier
+from vit_atlas.models.classifier import Classifier
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray

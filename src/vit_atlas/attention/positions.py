@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from vit_atlas.attention.packed import pack_cosines
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.arrays import pack_cosines
 
 Array = np.ndarray
 

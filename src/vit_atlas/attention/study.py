@@ -9,12 +9,12 @@ from tqdm import tqdm
 
 from vit_atlas.attention.collect import Collected, Masked, collect, with_masks
 from vit_atlas.attention.faithfulness import Curves, deletion_insertion
-from vit_atlas.attention.look import look
 from vit_atlas.attention.maps import MapOptions
+from vit_atlas.attention.passes import look
 from vit_atlas.attention.scores import LEVELS, best_threshold, score_photo
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.loading import Classifier
+from vit_atlas.models.classifier import Classifier
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from vit_atlas.captioning.captioner import Captioner
-from vit_atlas.captioning.trained import DESCRIPTION, load_captioner
+from vit_atlas.captioning.model.captioner import Captioner
+from vit_atlas.captioning.model.trained import DESCRIPTION, load_captioner
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import read_json
+from vit_atlas.io.files import read_json
 from vit_atlas.paths import CAPTIONER
 
 
@@ -19,11 +19,11 @@ def open_captioner(folder: Path = CAPTIONER) -> Captioner:
         raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
     description = read_json(folder / DESCRIPTION)
     if description["kind"] == "catr":
-        from vit_atlas.captioning.published import open_catr
+        from vit_atlas.captioning.published.checkpoint import open_catr
 
         return open_catr(description["checkpoint"], description["sha256"])
     if description["kind"] == "hub":
-        from vit_atlas.captioning.hub import open_hub
+        from vit_atlas.captioning.published.hub import open_hub
 
         return open_hub(description["name"], description["revision"])
     return load_captioner(folder)

@@ -14,7 +14,7 @@ def compare(
     folder: Annotated[Path, typer.Option(help="Where the pictures go; it is replaced.")] = Path("plots/compare"),
 ) -> None:
     """Draw old map, new map and their difference for every photo that both results have, and say how much moved."""
-    from vit_atlas.attention.compare import draw_differences, maps_of
+    from vit_atlas.comparison.maps import draw_differences, maps_of
 
     moved = draw_differences(maps_of(old), maps_of(new), folder)
     for method, amount in moved.items():

@@ -78,7 +78,7 @@ def _explainer(
     out: Path | None,
 ) -> "Explainer":
     from vit_atlas.explain.captions import Writer, has_captioner
-    from vit_atlas.explain.looking import ask
+    from vit_atlas.explain.classify import ask
     from vit_atlas.explain.model import open_model
     from vit_atlas.explain.run import Explainer
 

@@ -1,55 +1,179 @@
-"""The manifest: one row a photo, written by prepare and read by every later stage."""
+"""The manifest: one row a photo, written by prepare and read by every later stage, which sees it as photos."""
 
 import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from PIL import Image
 
+from vit_atlas.data.photos import open_mask, open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 from vit_atlas.paths import CLASSES, MANIFEST
 
-COLUMNS = (
-    "image_id",
-    "path",
-    "split",
-    "label",
-    "class_name",
-    "width",
-    "height",
-    "mask",
-    "mask_kind",
-    "sha256",
-    "conversions",
-)
-"""Columns of the manifest. ``image_id`` is the path relative to data/classification, ``path`` and ``mask`` are
-relative to the project's root, ``width`` and ``height`` are in pixels after EXIF rotation."""
 
+@dataclass(frozen=True)
+class Photo:
+    """One usable photo of data/classification."""
+
+    image_id: str
+    """Its path relative to data/classification: its name in every table."""
+    path: str
+    """Its path relative to the project's root."""
+    split: str
+    """`train`, `val` or `test`."""
+    label: int
+    """Index of its class among the class names."""
+    class_name: str
+    """Its class."""
+    width: int
+    """Pixels, after EXIF rotation."""
+    height: int
+    """Pixels, after EXIF rotation."""
+    mask: str
+    """Path of its mask relative to the project's root; empty where it has none."""
+    mask_kind: str
+    """`trimap` or `binary`; empty without a mask."""
+    sha256: str
+    """Hash of the file's bytes."""
+    conversions: str
+    """What is converted when it is opened, such as `exif-rotated`, joined by semicolons."""
+
+    def open(self) -> Image.Image:
+        """Open it as upright 8-bit RGB.
+
+        Raises:
+            AtlasError: the file is missing or cannot be read as one photo.
+        """
+        return open_photo(self.path)
+
+    def open_mask(self) -> np.ndarray:
+        """Open its mask as uint8 (height, width): 0 background, 1 object, 255 unlabelled.
+
+        Raises:
+            AtlasError: it has none, or the file is missing or cannot be read.
+        """
+        if not self.mask:
+            raise AtlasError(f"{self.path} has no mask")
+        return open_mask(self.mask, self.mask_kind)
+
+    def holds_patch(self, patch: tuple[int, int]) -> bool:
+        """Whether it is at least one patch (height, width) of pixels: a map of less means nothing."""
+        return self.height >= patch[0] and self.width >= patch[1]
+
+
+COLUMNS = tuple(Photo.__annotations__)
 INTEGER_COLUMNS = ("label", "width", "height")
 
 
-def read_manifest(path: str | Path = MANIFEST) -> pd.DataFrame:
-    """Read the manifest: text columns as str (empty text, never NaN), ``label``, ``width`` and ``height`` as int.
+class Manifest:
+    """Photos in a fixed order. Iterating gives :class:`Photo`; ``frame`` is the table behind it."""
 
-    Raises:
-        AtlasError: the file is missing or lacks columns.
-    """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise AtlasError(f"{path} does not exist: run `dvc repro prepare` first") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise AtlasError(f"{path} is not a readable table ({error}): delete it and run `dvc repro prepare`") from None
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro prepare`")
-    return frame.astype(dict.fromkeys(INTEGER_COLUMNS, int))
+    def __init__(self, frame: pd.DataFrame) -> None:
+        """Wrap a table with :data:`COLUMNS`: text as str (empty, never NaN), label and sizes as int."""
+        self.frame = frame.reset_index(drop=True)
+
+    @classmethod
+    def read(cls, path: str | Path = MANIFEST) -> "Manifest":
+        """Read what prepare wrote.
+
+        Raises:
+            AtlasError: the file is missing, is no table, or lacks columns.
+        """
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        except FileNotFoundError:
+            raise AtlasError(f"{path} does not exist: run `dvc repro prepare` first") from None
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            raise AtlasError(
+                f"{path} is not a readable table ({error}): delete it and run `dvc repro prepare`"
+            ) from None
+        missing = [name for name in COLUMNS if name not in frame.columns]
+        if missing:
+            raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro prepare`")
+        return cls(frame.astype(dict.fromkeys(INTEGER_COLUMNS, int)))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __iter__(self) -> Iterator[Photo]:
+        columns = [self.frame[name].tolist() for name in COLUMNS]
+        return (Photo(*values) for values in zip(*columns, strict=True))
+
+    def __getitem__(self, index: int) -> Photo:
+        return next(iter(Manifest(self.frame.iloc[[index]])))
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels (photos,) as int64."""
+        return self.frame["label"].to_numpy().astype(np.int64)
+
+    @property
+    def paths(self) -> list[str]:
+        """Paths relative to the project's root."""
+        return self.frame["path"].tolist()
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Names, see :attr:`Photo.image_id`."""
+        return self.frame["image_id"].tolist()
+
+    def where(self, kept: Iterable[bool] | pd.Series) -> "Manifest":
+        """Keep the photos for which ``kept`` (photos,) is true."""
+        return Manifest(self.frame[np.asarray(list(kept), dtype=bool)])
+
+    def split(self, name: str) -> "Manifest":
+        """Take the photos of one split; there may be none."""
+        return self.where(self.frame["split"] == name)
+
+    def require(self, name: str) -> "Manifest":
+        """Take the photos of a split that must not be empty.
+
+        Raises:
+            AtlasError: there is none.
+        """
+        photos = self.split(name)
+        if not len(photos):
+            raise AtlasError(f"{MANIFEST} lists no photo of the split `{name}`: run `dvc repro prepare` again")
+        return photos
+
+    def with_masks(self) -> "Manifest":
+        """Take the photos that have a mask."""
+        return self.where(self.frame["mask"] != "")
+
+    def find(self, image_ids: Iterable[str]) -> "Manifest":
+        """Take the named photos, in the order of their names.
+
+        Raises:
+            AtlasError: there is no photo of that name; near names are told.
+        """
+        places = {name: place for place, name in enumerate(self.image_ids)}
+        wanted = list(image_ids)
+        for name in wanted:
+            if name not in places:
+                near = get_close_matches(name, places, n=3)
+                hint = f"did you mean {' or '.join(near)}?" if near else "see the column image_id"
+                raise AtlasError(f"there is no photo named {name} in {MANIFEST}: {hint}")
+        return Manifest(self.frame.iloc[[places[name] for name in wanted]])
+
+    def write(self, path: str | Path = MANIFEST) -> None:
+        """Write the table atomically with the columns of the contract, in their order."""
+        with atomic_file(path) as temporary:
+            self.frame.to_csv(temporary, columns=list(COLUMNS), index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_manifest(path: str | Path = MANIFEST) -> pd.DataFrame:
+    """Read the manifest's table; see :meth:`Manifest.read`."""
+    return Manifest.read(path).frame
 
 
 def write_manifest(frame: pd.DataFrame, path: str | Path = MANIFEST) -> None:
-    """Write ``frame`` atomically with the columns of the contract, in their order."""
-    with atomic_file(path) as temporary:
-        frame.to_csv(temporary, columns=list(COLUMNS), index=False, lineterminator="\n", encoding="utf-8")
+    """Write a manifest's table; see :meth:`Manifest.write`."""
+    Manifest(frame).write(path)
 
 
 def read_classes(path: str | Path = CLASSES) -> list[str]:

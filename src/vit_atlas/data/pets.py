@@ -10,7 +10,7 @@ from vit_atlas.data.stickers.classification import SOURCES
 from vit_atlas.data.stickers.fetch import Progress
 from vit_atlas.data.stickers.sample import require_ours
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_folder, require_free_space
+from vit_atlas.io.files import atomic_folder, require_free_space
 from vit_atlas.paths import cache_folder
 
 NEEDED_BYTES = 2_000_000_000

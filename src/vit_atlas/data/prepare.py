@@ -15,7 +15,7 @@ from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_file, atomic_folder, write_json
+from vit_atlas.io.files import atomic_file, atomic_folder, write_json
 from vit_atlas.paths import (
     CLASS_COUNTS,
     CLASSES,

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vit_atlas.captioning.captioner import Captioner, SearchOptions
-from vit_atlas.captioning.looks import View
+from vit_atlas.captioning.measure.word_maps import View
+from vit_atlas.captioning.model.captioner import Captioner, SearchOptions
+from vit_atlas.captioning.model.words import Caption
 from vit_atlas.captioning.opening import open_captioner
-from vit_atlas.captioning.words import Caption
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.captions import WordPanel
 from vit_atlas.paths import CAPTIONER, PARAMS

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vit_atlas.explain.looking import Prediction
+from vit_atlas.explain.classify import Prediction
 from vit_atlas.figures.attention import add_heat_bar, show_map, small
 from vit_atlas.figures.style import INK, MUTED, PRIMARY, hide_axes, new_figure
 

@@ -7,9 +7,9 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.models.classifier import INTERPOLATES_ITSELF, SUPPORTED, Classifier, load_finetuned
 from vit_atlas.models.geometry import as_size, token_layout
 from vit_atlas.models.hub import explained, model_source, quiet
-from vit_atlas.models.loading import INTERPOLATES_ITSELF, SUPPORTED, Classifier, load_finetuned
 from vit_atlas.models.trunk import blocks
 from vit_atlas.settings import ModelSettings
 

@@ -10,11 +10,11 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from vit_atlas.explain.looking import Asked, Prediction
+from vit_atlas.explain.classify import Asked, Prediction
 from vit_atlas.explain.run import Explanation
 from vit_atlas.explain.sources import shown
 from vit_atlas.figures.attention import overlay, small
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 
 NAME = "index.html"
 MOST = 200

@@ -11,12 +11,12 @@ from PIL import Image
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.captions import Writer, Written
+from vit_atlas.explain.classify import Asked, Looked, look_at, read_photo
 from vit_atlas.explain.figure import draw_explanation
-from vit_atlas.explain.looking import Asked, Looked, look_at, read_photo
 from vit_atlas.explain.sources import output_stems, shown
 from vit_atlas.figures.captions import draw_strip
 from vit_atlas.figures.style import save
-from vit_atlas.models.loading import Classifier
+from vit_atlas.models.classifier import Classifier
 
 DIGITS = 6
 """Significant digits of numbers in JSON."""

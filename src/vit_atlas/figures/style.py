@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 
 DPI = 120
 

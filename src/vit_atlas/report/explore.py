@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from vit_atlas import paths
-from vit_atlas.attention.packed import COSINE_LEVELS, pack_maps, read_arrays
-from vit_atlas.files import read_json
+from vit_atlas.io.arrays import COSINE_LEVELS, pack_maps, read_arrays
+from vit_atlas.io.files import read_json
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import address
 

@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vit_atlas import __version__, paths
-from vit_atlas.files import read_json
+from vit_atlas.io.files import read_json
 from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
 from vit_atlas.report import charts, explore, inline
 from vit_atlas.report.payload import records

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import require_free_space
+from vit_atlas.io.files import require_free_space
 from vit_atlas.reproduce import compare
 from vit_atlas.reproduce.compare import MetricRow, OutRow, Overall
 from vit_atlas.reproduce.data import bring_data

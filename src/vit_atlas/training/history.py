@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from vit_atlas.files import atomic_file
+from vit_atlas.io.files import atomic_file
 
 COLUMNS = ("step", "epoch", "train_loss", "learning_rate", "val_loss", "val_accuracy")
 """``step`` counts optimiser steps from 1, ``epoch`` passes over the photos; ``train_loss`` is the mean since the row

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import telling_full_disk
+from vit_atlas.io.files import telling_full_disk
 from vit_atlas.settings import CaptionerSettings, FinetuneSettings
 from vit_atlas.training.callbacks import Epochs, Keeper, Progress
 from vit_atlas.training.checkpoints import Checkpoints

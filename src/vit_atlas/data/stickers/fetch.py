@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vit_atlas.data.stickers.catalogue import Stamp
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_folder
+from vit_atlas.io.files import atomic_folder
 from vit_atlas.paths import cache_folder
 
 PACKAGE = "tuxpaint-stamps-default"

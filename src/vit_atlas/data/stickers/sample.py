@@ -7,7 +7,7 @@ from vit_atlas.data.stickers.catalogue import stamps
 from vit_atlas.data.stickers.classification import SOURCES, write_classification
 from vit_atlas.data.stickers.fetch import Progress, find_stamps
 from vit_atlas.errors import AtlasError
-from vit_atlas.files import atomic_folder
+from vit_atlas.io.files import atomic_folder
 
 SEED = 0
 """The seed of the sample that data.dvc names."""

@@ -1,0 +1,1 @@
+"""How good captions are, and where their words look."""

@@ -1,0 +1,1 @@
+"""The captioner: what it sees through, its network, and how it writes."""

@@ -1,0 +1,1 @@
+"""Captioners that others trained: CATR, and models of the Hugging Face hub."""

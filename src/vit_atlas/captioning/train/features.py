@@ -1,0 +1,73 @@
+"""Feature maps of many photos, computed once and kept in one memory-mapped file."""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from vit_atlas.captioning.model.backbones import Backbone
+from vit_atlas.data.photos import open_photo
+from vit_atlas.io.files import atomic_file, require_free_space, reserve, telling_full_disk
+
+BATCH = 32
+
+
+def photos_key(paths: Sequence[Path], description: Any, weights: bytes) -> str:
+    """Hash of all that the features of ``paths`` depend on: their bytes and order, and the backbone.
+
+    Args:
+        paths: photos.
+        description: the backbone's settings; its text counts.
+        weights: hash of the backbone's weights.
+    """
+    digest = hashlib.sha256(repr(description).encode() + weights)
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def cached_features(paths: Sequence[Path], backbone: Backbone, folder: Path, key: str) -> np.ndarray:
+    """Features of ``paths`` as a memory map of shape (photos, channels, rows, columns), float16.
+
+    They are computed once: a file that is whole is taken as it is, one whose computation was cut off is continued, and
+    one that lost a part of itself is made again.
+
+    Raises:
+        AtlasError: a photo cannot be read, or the disk has no room.
+    """
+    whole = folder / f"{key}.npy"
+    if whole.exists():
+        with suppress(ValueError, EOFError):
+            return np.load(whole, mmap_mode="r")
+        whole.unlink()
+    _compute(paths, backbone, folder, key, whole)
+    return np.load(whole, mmap_mode="r")
+
+
+def _compute(paths: Sequence[Path], backbone: Backbone, folder: Path, key: str, whole: Path) -> None:
+    shape = (len(paths), backbone.channels, *backbone.grid)
+    partial, progress = folder / f"{key}.partial.npy", folder / f"{key}.done"
+    done = int(progress.read_text()) if partial.exists() and progress.exists() else 0
+    if not done:
+        folder.mkdir(parents=True, exist_ok=True)
+        size = int(np.prod(shape)) * 2
+        require_free_space(folder, size, "keeping the photos' features", "set captioner.image_size to a smaller side")
+        with telling_full_disk(partial):
+            np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            reserve(partial, partial.stat().st_size)
+    features = np.lib.format.open_memmap(partial, mode="r+")
+    with tqdm(total=len(paths), initial=done, desc="features", unit="photo") as bar:
+        for start in range(done, len(paths), BATCH):
+            photos = [open_photo(path) for path in paths[start : start + BATCH]]
+            features[start : start + len(photos)] = backbone(photos).cpu().numpy()
+            features.flush()
+            with atomic_file(progress) as temporary:
+                temporary.write_text(str(start + len(photos)))
+            bar.update(len(photos))
+    del features
+    partial.replace(whole)
+    progress.unlink()

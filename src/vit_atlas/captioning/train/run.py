@@ -1,0 +1,113 @@
+"""One training of a captioner, from settings and data/captioning to build/captioner."""
+
+import hashlib
+from dataclasses import asdict
+
+import tokenizers
+import torch
+import transformers
+
+from vit_atlas.captioning.dataset import CaptionedPhoto, read_captions
+from vit_atlas.captioning.model.backbones import Backbone, describe_backbone, make_backbone
+from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
+from vit_atlas.captioning.model.trained import DESCRIPTION, save_captioner
+from vit_atlas.captioning.model.vocabulary import learn_vocabulary
+from vit_atlas.captioning.train import learning
+from vit_atlas.captioning.train.features import cached_features, photos_key
+from vit_atlas.errors import AtlasError
+from vit_atlas.io.files import atomic_folder, write_json
+from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
+from vit_atlas.settings import CaptionerSettings
+from vit_atlas.training.checkpoints import Checkpoints, only_one, sources
+from vit_atlas.training.loop import deterministic
+from vit_atlas.training.processes import count
+
+FEATURES = CHECKPOINTS / "caption-features"
+"""Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
+
+
+def train_captioner(settings: CaptionerSettings) -> None:
+    """Train a captioner on data/captioning and write build/captioner; with a published captioner, write down which.
+
+    An interrupted run of the same settings and captions is resumed from its last checkpoint. Features of photos are
+    kept, and reused while photos and backbone stay the same.
+
+    Raises:
+        AtlasError: captions are missing or wrong, backbone or disk do not serve, the stage is running in this folder
+            already, or torchrun started several processes of it.
+    """
+    if count() > 1:
+        raise AtlasError("caption-train trains in one process: start it with python, not with torchrun")
+    if settings.kind != "trained":
+        with atomic_folder(CAPTIONER) as folder:
+            write_json(
+                folder / DESCRIPTION, settings.model_dump(include={"kind", "name", "revision", "checkpoint", "sha256"})
+            )
+        return
+    photos = read_captions()
+    train, val = _of_split(photos, "train"), _of_split(photos, "val")
+    with only_one("caption-train"), deterministic():
+        _train(settings, train, val, make_backbone(settings))
+
+
+def _train(
+    settings: CaptionerSettings, train: list[CaptionedPhoto], val: list[CaptionedPhoto], backbone: Backbone
+) -> None:
+    tokenizer = learn_vocabulary((text for photo in train for text in photo.captions), settings.minimum_count)
+    shape = NetworkShape(
+        vocabulary=len(tokenizer),
+        feature_channels=backbone.channels,
+        width=settings.width,
+        heads=settings.heads,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers,
+        feed_forward=4 * settings.width,
+        positions=settings.longest,
+        dropout=settings.dropout,
+        output_width=2 * settings.width,
+    )
+    torch.manual_seed(settings.seed)
+    fresh = CaptionNetwork(shape)
+    paths = [photo.path for photo in [*train, *val]]
+    key = photos_key(paths, describe_backbone(settings), backbone.fingerprint())
+    features = cached_features(paths, backbone, FEATURES, key)
+    checkpoints = Checkpoints(_run_key(settings, shape, train, val, key))
+    learning.fit_captioner(
+        fresh,
+        learning.CaptionedFeatures(features[: len(train)], [p.captions for p in train], tokenizer, settings.longest),
+        learning.CaptionedFeatures(features[len(train) :], [p.captions for p in val], tokenizer, settings.longest),
+        tokenizer,
+        settings,
+        checkpoints,
+    )
+    with atomic_folder(CAPTIONER) as folder:
+        save_captioner(folder, backbone, describe_backbone(settings), fresh.eval().to("cpu"), tokenizer)
+    # Only now: whoever is cut off before goes on from the last checkpoint.
+    checkpoints.remove()
+
+
+def _run_key(
+    settings: CaptionerSettings,
+    shape: NetworkShape,
+    train: list[CaptionedPhoto],
+    val: list[CaptionedPhoto],
+    features: str,
+) -> str:
+    """Hash of all that a training's result depends on, so that nobody resumes a training that was another one."""
+    versions = [library.__version__ for library in (torch, transformers, tokenizers)]
+    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions]
+    digest = hashlib.sha256(repr(parts).encode())
+    for photo in [*train, *val]:
+        digest.update(repr((photo.name, photo.split, photo.captions)).encode())
+    for source in sources("captioning/train", "captioning/model", "training"):
+        digest.update(source.read_bytes())
+    return f"captioner-{digest.hexdigest()[:32]}"
+
+
+def _of_split(photos: list[CaptionedPhoto], split: str) -> list[CaptionedPhoto]:
+    found = [photo for photo in photos if photo.split == split]
+    if not found:
+        raise AtlasError(
+            f"{CAPTIONING_DATA / 'captions.csv'} has no photo in the split `{split}`: training needs train and val"
+        )
+    return found

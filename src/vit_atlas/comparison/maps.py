@@ -1,0 +1,139 @@
+"""Maps of the same photos in two results, and where they differ."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_atlas.attention.maps import LABELS
+from vit_atlas.data.photos import open_photo
+from vit_atlas.errors import AtlasError
+from vit_atlas.figures.maps import Change, draw_difference
+from vit_atlas.figures.style import save
+from vit_atlas.io.files import atomic_file, atomic_folder
+from vit_atlas.paths import ATTENTION_DATA
+
+Array = np.ndarray
+
+SAVED = ATTENTION_DATA / "maps.npz"
+
+KEYS = ("image_ids", "paths", "methods", "maps")
+
+
+@dataclass(frozen=True)
+class SavedMaps:
+    """What build/attention/maps.npz holds."""
+
+    image_ids: list[str]
+    paths: list[str]
+    methods: list[str]
+    maps: Array
+    """(photos, methods, rows, columns)."""
+
+
+def save_maps(path: str | Path, maps: Mapping[str, Array]) -> None:
+    """Write the arrays ``image_ids``, ``paths``, ``methods`` and ``maps`` atomically."""
+    arrays: dict[str, Any] = {key: maps[key] for key in KEYS}
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def load_maps(path: str | Path) -> SavedMaps:
+    """Read what :func:`save_maps` wrote.
+
+    Raises:
+        AtlasError: the file is missing or is not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            image_ids, paths, methods, maps = (arrays[key] for key in KEYS)
+    except FileNotFoundError:
+        raise AtlasError(
+            f"{path} does not exist: run `dvc repro attn-viz`, or `dvc pull` for another commit's"
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise AtlasError(f"{path} does not hold saved maps ({error}): run `dvc repro attn-viz` again") from None
+    return SavedMaps([str(name) for name in image_ids], [str(name) for name in paths], [str(m) for m in methods], maps)
+
+
+def maps_of(source: str) -> SavedMaps:
+    """Maps from a file, or from a commit of this project as DVC keeps them.
+
+    Args:
+        source: path of a maps.npz, or a commit, branch or tag.
+
+    Raises:
+        AtlasError: there is neither such a file nor such a commit, or DVC's cache lacks that commit's maps.
+    """
+    if source.endswith(".npz") or Path(source).is_file():
+        return load_maps(source)
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "maps.npz"
+        try:
+            DVCFileSystem(".", rev=source).get_file(SAVED.as_posix(), str(copy))
+        except (DvcException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise AtlasError(
+                f"the maps of {source} cannot be had ({reason}): give a commit at which `dvc repro attn-viz` ran on "
+                "this machine, or `dvc fetch` that commit's outputs first"
+            ) from None
+        return load_maps(copy)
+
+
+def difference(old: Array, new: Array) -> tuple[Array, float]:
+    """Where ``new`` puts more (positive) or less than ``old``, both (rows, columns).
+
+    Returns:
+        The difference of the two as shares of the whole, times the number of patches: +1 is as much more as an even map
+        has; and half the sum of the absolute differences of shares, 0 for equal maps to 1 for maps that do not overlap.
+    """
+    change = _shares(new) - _shares(old)
+    return change * change.size, float(np.abs(change).sum() / 2)
+
+
+def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict[str, float]:
+    """Draw every photo that both results have, with each common method's old map, new map and difference.
+
+    Returns:
+        Mean difference (0 to 1) over the photos, by method.
+
+    Raises:
+        AtlasError: the results have no photo, no method or no grid in common.
+    """
+    photos = [image_id for image_id in new.image_ids if image_id in old.image_ids]
+    methods = [name for name in new.methods if name in old.methods and name not in ("random", "uniform", "gaussian")]
+    if not photos or not methods:
+        raise AtlasError(
+            "the two results share no photo or no method: name the same photos in attention.photos for both"
+        )
+    if old.maps.shape[2:] != new.maps.shape[2:]:
+        raise AtlasError(
+            f"the two results have grids of {old.maps.shape[2]}x{old.maps.shape[3]} and {new.maps.shape[2]}x"
+            f"{new.maps.shape[3]} patches, which cannot be subtracted: compare results with one model.image_size"
+        )
+    totals: dict[str, list[float]] = {name: [] for name in methods}
+    with atomic_folder(folder) as temporary:
+        for image_id in photos:
+            before, after = old.image_ids.index(image_id), new.image_ids.index(image_id)
+            changes = []
+            for name in methods:
+                one = old.maps[before, old.methods.index(name)]
+                other = new.maps[after, new.methods.index(name)]
+                change, amount = difference(one, other)
+                totals[name].append(amount)
+                changes.append(Change(LABELS.get(name, name), one, other, change, amount))
+            stem = Path(image_id).stem
+            picture = draw_difference(open_photo(new.paths[after]), Path(image_id).name, changes)
+            save(picture, temporary / f"{photos.index(image_id):02d}_{stem}.png")
+    return {name: float(np.mean(amounts)) for name, amounts in totals.items()}
+
+
+def _shares(values: Array) -> Array:
+    total = values.sum()
+    return values / total if total > 0 else np.full(values.shape, 1 / values.size)

@@ -1,0 +1,112 @@
+"""A number with its interval: how it is computed, compared, written into metrics/*.json, read back and shown.
+
+One bootstrap and one policy for the whole project. The interval is the 95 % percentile interval over resampled photos.
+It is absent (None at both ends) where fewer than two photos have the number, for they cannot show a spread; where all
+photos have the same value, resampling shows none and both ends are that value.
+
+References:
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile intervals).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Verdict = Literal["supported", "not supported", "cannot be said"]
+
+SAMPLES = 2000
+"""Resamples where no setting names their number."""
+
+_VALUES_AT_ONCE = 2_000_000
+"""Values of one chunk of resamples: memory stays flat whatever the number of photos."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number and the ends of its 95 % interval, each None where it does not exist."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def mean(cls, values: Any, samples: int = SAMPLES, seed: int = 0) -> "Estimate":
+        """Estimate the mean of one value a photo.
+
+        Equal seeds and numbers of photos resample the same photos. The estimate of the mean of differences, photo by
+        photo, is therefore the paired one.
+
+        Args:
+            values: (photos,), numbers or booleans; NaN (a photo without the number) is left out.
+            samples: resamples behind the interval.
+            seed: of the resampling.
+        """
+        numbers = np.asarray(values, dtype=np.float64).ravel()
+        numbers = numbers[~np.isnan(numbers)]
+        return cls.of_totals(numbers[:, None], lambda totals: totals[:, 0] / max(len(numbers), 1), samples, seed)
+
+    @classmethod
+    def of_totals(
+        cls, rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], samples: int = SAMPLES, seed: int = 0
+    ) -> "Estimate":
+        """Estimate a function of sums over photos, such as a difference of two means over words.
+
+        Args:
+            rows: (photos, K) what each photo adds to the K sums.
+            statistic: turns sums (N, K) into N values; NaN where a resample has no such value, and it is left out.
+            samples: resamples behind the interval.
+            seed: of the resampling.
+        """
+        if not len(rows):
+            return cls()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = float(statistic(rows.sum(axis=0, keepdims=True))[0])
+            if not np.isfinite(value):
+                return cls()
+            if len(rows) < 2:
+                return cls(value)
+            if (rows == rows[0]).all():
+                return cls(value, value, value)
+            resampled = statistic(_resampled_totals(rows, samples, seed))
+        low, high = np.nanquantile(resampled, [0.025, 0.975])
+        return cls(value, float(low), float(high))
+
+    @classmethod
+    def read(cls, metrics: Mapping[str, Any], name: str) -> "Estimate | None":
+        """Read what :meth:`flat` wrote; None where ``metrics`` has no number of that name."""
+        if metrics.get(name) is None:
+            return None
+        return cls(metrics[name], metrics.get(f"{name}_low"), metrics.get(f"{name}_high"))
+
+    def flat(self, name: str) -> dict[str, float | None]:
+        """Write the estimate as the keys ``name``, ``name_low`` and ``name_high`` of a metrics file."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
+    def above(self, bound: float) -> Verdict:
+        """Judge whether the number lies above ``bound``: an interval that holds the bound decides nothing."""
+        if self.low is None or self.high is None or self.low <= bound <= self.high:
+            return "cannot be said"
+        return "supported" if self.low > bound else "not supported"
+
+    def __format__(self, spec: str) -> str:
+        """Show value and interval, each by ``spec``: ``f"{estimate:.2f}"`` is ``0.70 [0.64, 0.75]``."""
+        spec = spec or ".3f"
+        if self.value is None:
+            return "not measured"
+        if self.low is None or self.high is None:
+            return f"{self.value:{spec}}"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def _resampled_totals(rows: np.ndarray, samples: int, seed: int) -> np.ndarray:
+    """Sums (samples, K) over photos drawn with replacement from ``rows`` (photos, K)."""
+    generator = np.random.default_rng(seed)
+    photos, width = rows.shape
+    chunk = max(1, _VALUES_AT_ONCE // (photos * width))
+    totals = np.empty((samples, width))
+    for start in range(0, samples, chunk):
+        count = min(chunk, samples - start)
+        totals[start : start + count] = rows[generator.integers(0, photos, size=(count, photos))].sum(axis=1)
+    return totals

@@ -1,0 +1,161 @@
+"""What the classifier makes of one photo: its likeliest classes, and maps by the methods asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vit_atlas.attention.maps import LABELS, MapOptions, make_maps, needs_gradients
+from vit_atlas.attention.passes import look
+from vit_atlas.data.photos import PhotoError, opened, to_rgb
+from vit_atlas.errors import AtlasError
+from vit_atlas.explain.model import layer_count
+from vit_atlas.explain.sources import shown
+from vit_atlas.io.files import read_json
+from vit_atlas.models.classifier import Classifier
+from vit_atlas.paths import ATTENTION_METRICS, PARAMS
+from vit_atlas.settings import DataSettings, load_settings
+
+TOP = 5
+"""Likeliest classes that are told."""
+
+OF_ONE_LAYER = ("head_mean", "best_head", "head_max")
+"""Methods that read the layer asked for; the others read several."""
+
+NEED_STATES = ("legrad", "gradcam")
+"""Methods that read the token states of the layers."""
+
+MAX_PIXELS = DataSettings.model_fields["max_pixels"].default
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and how likely the model finds it, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the classifier made of a photo."""
+
+    predictions: list[Prediction]
+    """The :data:`TOP` likeliest classes, likeliest first."""
+    maps: dict[str, Array]
+    """Method -> (rows, columns), not negative; its scale means nothing."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The maps that are asked for, checked against the model."""
+
+    methods: tuple[str, ...]
+    """Keys of :data:`vit_atlas.attention.maps.LABELS`, each once."""
+    layer: int
+    """From 0."""
+    layers: int
+    """How many the model has."""
+    head: int | None
+    """Head of ``best_head``."""
+
+    def label(self, method: str) -> str:
+        """How pictures call the map."""
+        head = f" ({self.head})" if method == "best_head" else ""
+        layer = f", layer {self.layer + 1} of {self.layers}" if method in OF_ONE_LAYER else ""
+        return f"{LABELS[method]}{head}{layer}"
+
+
+def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -> Asked:
+    """Check what is asked for.
+
+    Args:
+        classifier: the model.
+        methods: keys of :data:`vit_atlas.attention.maps.LABELS`.
+        layer: negative counts from the last.
+        own: the model is the pipeline's own, so attn-viz may have chosen a best head for it.
+
+    Raises:
+        AtlasError: there is no such method or layer, or no photos have chosen the best head of this layer.
+    """
+    layers = layer_count(classifier)
+    unknown = [method for method in methods if method not in LABELS]
+    if unknown:
+        raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(LABELS)}")
+    if not -layers <= layer < layers:
+        raise AtlasError(
+            f"--layer {layer} does not exist: the model has {layers} layers, 0 to {layers - 1}, or -1 for the last"
+        )
+    head = _best_head(layer % layers, layers, own) if "best_head" in methods else None
+    return Asked(tuple(dict.fromkeys(methods)), layer % layers, layers, head)
+
+
+def read_photo(path: Path) -> Image.Image:
+    """Open a photo as upright RGB, without decoding one of more pixels than ``data.max_pixels`` allows by default.
+
+    Raises:
+        AtlasError: the file cannot be read as one photo; the message names it.
+    """
+    try:
+        with opened(path, MAX_PIXELS) as image:
+            photo = to_rgb(image)
+    except PhotoError as error:
+        reason = str(error).replace("data.max_pixels (", "are read (")
+        raise AtlasError(f"{shown(path)} cannot be read as a photo: {reason}") from None
+    photo.filename = shown(path)  # type: ignore[attr-defined]
+    return photo
+
+
+def look_at(classifier: Classifier, photo: Image.Image, path: Path, asked: Asked) -> Looked:
+    """Pass the photo through the classifier once and make the maps asked for.
+
+    Raises:
+        AtlasError: the photo is narrower or lower than a patch, or the model's attention cannot be recorded.
+    """
+    height, width = classifier.layout.patch
+    if photo.width < width or photo.height < height:
+        raise AtlasError(
+            f"{shown(path)} is {photo.width}x{photo.height} pixels, less than one patch of {width}x{height}, so a map "
+            "of it means nothing"
+        )
+    states = any(method in NEED_STATES for method in asked.methods)
+    seen = look(classifier, classifier.pixel_values([photo]), gradients=needs_gradients(asked.methods), layers=states)
+    options = MapOptions(layer=asked.layer, head=asked.head)
+    maps = make_maps(seen, [path.name], asked.methods, options)
+    return Looked(_likeliest(classifier, seen.logits[0]), {name: values[0] for name, values in maps.items()})
+
+
+def _likeliest(classifier: Classifier, logits: Tensor) -> list[Prediction]:
+    several = classifier.model.config.problem_type == "multi_label_classification"
+    probabilities = (logits.sigmoid() if several else torch.softmax(logits, dim=-1)).cpu()
+    # A stable sort: which of two equal classes comes first must not depend on the machine.
+    order = probabilities.sort(descending=True, stable=True).indices[:TOP].tolist()
+    return [Prediction(str(classifier.id2label[label]), float(probabilities[label])) for label in order]
+
+
+def _best_head(layer: int, layers: int, own: bool) -> int:
+    """The head that attn-viz chose on validation photos, for the layer that it read."""
+    if not own:
+        raise AtlasError(
+            "--method best_head needs photos with masks to choose the head by, which `dvc repro attn-viz` does for "
+            "build/model alone: with --model, use another method"
+        )
+    head = read_json(ATTENTION_METRICS).get("best_head.head") if ATTENTION_METRICS.is_file() else None
+    if head is None:
+        raise AtlasError(
+            f"--method best_head needs a head chosen on photos with masks, and {ATTENTION_METRICS} names none: run "
+            "`dvc repro attn-viz` with masks and best_head in attention.methods, or use another method"
+        )
+    chosen = load_settings().attention.layer if PARAMS.is_file() else -1
+    if chosen % layers != layer:
+        raise AtlasError(
+            f"--method best_head: its head was chosen in layer {chosen % layers}, not in layer {layer}: leave --layer "
+            "out, or use another method"
+        )
+    return int(head)

@@ -1,0 +1,122 @@
+"""One fine-tuning from settings and manifest to build/model and build/history.csv."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from vit_atlas.data.augmentation import PhotoAugmentation
+from vit_atlas.data.manifest import read_classes, read_manifest
+from vit_atlas.errors import AtlasError
+from vit_atlas.finetune.cache import cached
+from vit_atlas.finetune.head import start_from_probe
+from vit_atlas.finetune.optimizer import freeze, parameter_groups
+from vit_atlas.io.files import atomic_folder
+from vit_atlas.model_card import write_card
+from vit_atlas.models.classifier import Classifier, load_pretrained
+from vit_atlas.models.trunk import split
+from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
+from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
+from vit_atlas.tracking import Stream, open_stream, training_key
+from vit_atlas.training.checkpoints import Checkpoints, only_one, run_key
+from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
+from vit_atlas.training.history import write_history
+from vit_atlas.training.loop import deterministic, fit, training_arguments
+from vit_atlas.training.processes import from_first, is_first, joined
+
+
+def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
+    """Fine-tune the pretrained model on the manifest's train split, select on its val split, write the outputs.
+
+    An interrupted run of the same settings, photos and code is resumed from its last checkpoint. The curves go to
+    MLflow while they grow. Photos of the test split are never opened. Under torchrun the processes share the work, and
+    the first of them writes.
+
+    Raises:
+        AtlasError: inputs are missing or wrong, as told by what reads them; the disk has no room; the stage is running
+            in this folder already; several processes cannot share a batch.
+    """
+    with only_one("finetune") if is_first() else nullcontext(), joined():
+        _finetune(model, augment, settings)
+
+
+def _finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
+    manifest, classes = read_manifest(MANIFEST), read_classes(CLASSES)
+    train, val = _rows(manifest, "train"), _rows(manifest, "val")
+    classifier = load_pretrained(model, classes, settings.seed)
+    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
+    initial = classifier.model.state_dict()
+    checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial)))
+    if settings.head_init == "probe" and from_first(checkpoints.latest) is None:
+        start_from_probe(classifier, train, val, settings.batch_size)
+    photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))
+    with _stream(sections) as stream, deterministic():
+        history = train_classifier(
+            classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
+        )
+        if is_first():
+            with atomic_folder(MODEL) as folder:
+                classifier.save(folder)
+                write_card(folder, sections, manifest, history)
+            write_history(history, HISTORY)
+            write_history(history.dropna(subset=["val_loss"]), VALIDATION)
+    if is_first():
+        checkpoints.remove()
+
+
+def _stream(sections: dict[str, Any]) -> AbstractContextManager[Stream]:
+    if is_first():
+        return open_stream(training_key(MANIFEST, sections), sections)
+    return nullcontext(Stream(None, None))
+
+
+def train_classifier(
+    classifier: Classifier,
+    train: AugmentedPhotos,
+    val: PlainPhotos,
+    settings: FinetuneSettings,
+    checkpoints: Checkpoints,
+    stream: Stream,
+) -> pd.DataFrame:
+    """Train in place, all of the model or its last blocks on cached activations; returns the history."""
+    args = training_arguments(settings, len(train), checkpoints)
+    model = classifier.model.to(args.device)
+    if settings.trainable_blocks == "all":
+        groups = parameter_groups(model, settings)
+        history = fit(model, train, val, groups, settings, args, checkpoints, stream)
+    else:
+        parts = split(model, settings.trainable_blocks)
+        freeze(model, settings.trainable_blocks)
+        groups = parameter_groups(model, settings)
+        # Cached activations need no loading: worker processes would only copy them.
+        tail_args = training_arguments(settings.model_copy(update={"workers": 0}), len(train), checkpoints)
+        with cached(
+            parts.trunk,
+            train,
+            val,
+            views=min(settings.cached_views, settings.epochs),
+            shape=(classifier.layout.tokens, model.config.hidden_size),
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            device=args.device,
+            autocast=torch.bfloat16 if args.bf16 else None,
+        ) as (train_tokens, val_tokens):
+            history = fit(parts.tail, train_tokens, val_tokens, groups, settings, tail_args, checkpoints, stream)
+    model.requires_grad_(True).eval().to("cpu")
+    return history
+
+
+def _rows(manifest: pd.DataFrame, name: str) -> pd.DataFrame:
+    rows = manifest[manifest["split"] == name]
+    if rows.empty:
+        raise AtlasError(f"{MANIFEST} lists no photo of the split `{name}`: run `dvc repro prepare` again")
+    return rows
+
+
+def _augmentation(classifier: Classifier, settings: AugmentSettings, seed: int) -> PhotoAugmentation:
+    processor = classifier.processor
+    return PhotoAugmentation(
+        settings, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, seed
+    )

@@ -1,0 +1,1 @@
+"""What the atlas page shows, small enough for a page."""

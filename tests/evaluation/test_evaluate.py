@@ -1,0 +1,297 @@
+"""evaluate: its numbers against hand-made ones, its answers against transformers' pipeline, its files on disk."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
+
+from tests.tiny_models import FAMILIES, save_pretrained
+from vit_atlas.data.manifest import COLUMNS, write_manifest
+from vit_atlas.errors import AtlasError
+from vit_atlas.evaluation import evaluate as evaluation
+from vit_atlas.evaluation.evaluate import (
+    evaluate,
+    interval,
+    per_class_table,
+    prediction_table,
+    reliability_table,
+    summary,
+    worst_mistakes,
+)
+from vit_atlas.io.files import read_json, write_json
+from vit_atlas.models.classifier import load_finetuned, load_pretrained
+from vit_atlas.models.inference import forward, head_of, shared_blocks
+from vit_atlas.settings import EvaluateSettings, ModelSettings
+
+STAGE = Path(__file__).parents[1] / "stages" / "evaluate.py"
+CLASSES = ["blue", "green", "red"]
+COLOURS = {"blue": (30, 40, 200), "green": (30, 190, 60), "red": (210, 40, 30)}
+SIZES = ((40, 30), (30, 50), (200, 12))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with 27 photos of three colours, in three splits, and a tiny random ViT as pretrained and as model."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    rows = []
+    for number in range(27):
+        name = CLASSES[number % 3]
+        split = ("train", "val", "test")[number // 3 % 3]
+        width, height = SIZES[number // 9]
+        pixels = np.asarray(COLOURS[name]) + generator.integers(-30, 30, (height, width, 3))
+        path = Path("data/classification") / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {"image_id": f"{name}/{number}.png", "path": path.as_posix(), "split": split, "class_name": name}
+        rows.append(row | {"label": CLASSES.index(name), "width": width, "height": height})
+    write_manifest(pd.DataFrame(rows))
+    write_json("build/prepared/classes.json", CLASSES)
+    torch.manual_seed(0)
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        num_labels=3,
+    )
+    ViTForImageClassification(config).save_pretrained("tiny")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("tiny")
+    load_pretrained(ModelSettings(name="tiny"), CLASSES, seed=3).save("build/model")
+    Path("params.yaml").write_text(
+        "model: {name: tiny}\nevaluate: {batch_size: 4, bootstrap_samples: 100, mistakes: 5, reference_accuracy: 0.9}\n"
+    )
+    return tmp_path
+
+
+def run_stage() -> None:
+    runpy.run_path(str(STAGE), run_name="__main__")
+
+
+# -- the stage as a whole
+
+
+def test_stage_writes_what_it_declares(project: Path) -> None:
+    run_stage()
+    metrics = read_json("metrics/evaluate.json")
+    predictions = pd.read_csv("build/predictions.csv")
+    assert list(metrics)[:3] == ["accuracy", "accuracy_low", "accuracy_high"]
+    assert metrics["photos"] == len(predictions) == 9
+    assert metrics["accuracy"] == pytest.approx(predictions["correct"].mean(), abs=1e-6)
+    assert metrics["distance_to_reference"] == pytest.approx(metrics["accuracy"] - 0.9, abs=1e-6)
+    gain = metrics["accuracy"] - metrics["probe_accuracy"]
+    assert metrics["accuracy_minus_probe"] == pytest.approx(gain, abs=2e-6)
+    assert set(predictions["split"]) == {"test"}
+    confusion = pd.read_csv("plots/evaluate/confusion.csv")
+    assert list(confusion.columns) == ["actual", "predicted"]
+    assert (confusion["actual"] == confusion["predicted"]).mean() == pytest.approx(metrics["accuracy"], abs=1e-6)
+    assert pd.read_csv("plots/evaluate/reliability.csv")["count"].sum() == 9
+    assert pd.read_csv("plots/evaluate/per_class.csv")["photos"].tolist() == [3, 3, 3]
+    with Image.open("plots/evaluate/mistakes.png") as picture:
+        assert picture.width > 300
+
+
+def test_stage_twice_gives_the_same_bytes(project: Path) -> None:
+    outs = (
+        "build/predictions.csv",
+        "metrics/evaluate.json",
+        "plots/evaluate/mistakes.png",
+        "plots/evaluate/per_class.csv",
+    )
+    run_stage()
+    first = [Path(name).read_bytes() for name in outs]
+    run_stage()
+    assert [Path(name).read_bytes() for name in outs] == first
+
+
+def test_predictions_are_those_of_the_pipeline(project: Path) -> None:
+    run_stage()
+    table = pd.read_csv("build/predictions.csv")
+    classifier = pipeline("image-classification", "build/model", device="cpu")
+    for row in table.to_dict("records"):
+        best = classifier(row["path"], top_k=1)[0]
+        assert best["label"] == row["predicted_name"]
+        assert best["score"] == pytest.approx(row["confidence"], abs=1e-4)
+
+
+def test_without_probe_the_pretrained_model_is_not_loaded(project: Path) -> None:
+    Path("params.yaml").write_text("model: {name: nowhere}\nevaluate: {linear_probe: false, bootstrap_samples: 100}\n")
+    run_stage()
+    assert not [key for key in read_json("metrics/evaluate.json") if "probe" in key or "reference" in key]
+
+
+def test_probe_sees_each_photo_once_and_only_the_test_split_is_tested(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    original = evaluation.forward
+
+    def counting(finetuned: object, pretrained: object, paths: list[str], *rest: object) -> object:
+        seen.extend(paths)
+        return original(finetuned, pretrained, paths, *rest)
+
+    monkeypatch.setattr(evaluation, "forward", counting)
+    run_stage()
+    assert len(seen) == len(set(seen)) == 27
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda: write_json("build/prepared/classes.json", ["blue", "green"]), "trained on 3 classes"),
+        (lambda: Path("build/model/config.json").unlink(), "build/model"),
+        (lambda: Path("data/classification/blue/6.png").unlink(), "blue/6.png"),
+        (lambda: Path("data/classification/blue/6.png").write_bytes(b"x"), "blue/6.png"),
+        (lambda: Path("build/prepared/manifest.csv").unlink(), "dvc repro"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(
+    project: Path, capsys: pytest.CaptureFixture[str], damage: object, words: str
+) -> None:
+    damage()  # type: ignore[operator]
+    with pytest.raises(SystemExit) as stop:
+        run_stage()
+    assert stop.value.code == 1
+    assert words in capsys.readouterr().err
+    assert not Path("metrics").exists()
+    assert not Path("build/predictions.csv").exists()
+
+
+def test_diverged_model_is_named(project: Path) -> None:
+    broken = load_finetuned()
+    with torch.no_grad():
+        head_of(broken.model).weight.fill_(float("nan"))
+    manifest = evaluation_manifest()
+    with pytest.raises(AtlasError, match="learning_rate"):
+        evaluate(manifest, CLASSES, broken, None, EvaluateSettings())
+
+
+def evaluation_manifest() -> pd.DataFrame:
+    return pd.read_csv("build/prepared/manifest.csv", dtype=str, keep_default_na=False).astype({"label": int})
+
+
+# -- features and probe
+
+
+def test_features_are_what_the_head_reads(project: Path) -> None:
+    classifier = load_finetuned()
+    paths = list(evaluation_manifest()["path"][:5])
+    outputs = forward(classifier, classifier, paths, 2, "photos")
+    head = head_of(classifier.model)
+    with torch.no_grad():
+        logits = head(torch.from_numpy(outputs.features)).numpy()
+    np.testing.assert_allclose(logits, outputs.logits, atol=1e-5)
+    assert outputs.features.shape == (5, 16)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("changed", "shared"), [(("layers.3",), 3), (("layers.1",), 1), (("cls_token",), 0), ((), 4)])
+def test_blocks_in_common_run_once_and_change_nothing(
+    project: Path, family: str, changed: tuple[str, ...], shared: int
+) -> None:
+    save_pretrained(family, Path("many"))
+    sizes = ModelSettings(name="many", image_size=32)
+    finetuned, pretrained = (load_pretrained(sizes, CLASSES, seed) for seed in (1, 2))
+    with torch.no_grad():
+        for name, parameter in finetuned.model.named_parameters():
+            if any(part in name.replace("layer.", "layers.") for part in changed):
+                parameter.mul_(1.5).add_(0.1)
+    paths = list(evaluation_manifest()["path"][:5])
+    assert shared_blocks(finetuned.model, pretrained.model) == shared
+    both = forward(finetuned, pretrained, paths, 2, "photos")
+    np.testing.assert_array_equal(both.logits, forward(finetuned, None, paths, 2, "photos").logits)
+    np.testing.assert_array_equal(both.features, forward(None, pretrained, paths, 2, "photos").features)
+
+
+# -- numbers
+
+
+def settings(**values: int) -> EvaluateSettings:
+    return EvaluateSettings(bootstrap_samples=1000, **values)
+
+
+def test_summary_of_a_case_done_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
+    result = summary(np.array([0, 1, 1, 0]), probabilities, settings(calibration_bins=2))
+    assert result["accuracy"] == 0.75
+    assert result["top5_accuracy"] == 1.0
+    assert result["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    # All four confidences (0.9, 0.8, 0.7, 0.6) share the bin above one half: |0.75 - 0.75| = 0.
+    assert result["ece"] == pytest.approx(0.0, abs=1e-6)
+    assert result["photos"] == 4
+
+
+def test_calibration_error_of_an_overconfident_model() -> None:
+    probabilities = np.tile([0.95, 0.05], (10, 1))
+    labels = np.array([0] * 5 + [1] * 5)
+    assert summary(labels, probabilities, settings())["ece"] == pytest.approx(0.45, abs=1e-6)
+
+
+def test_top5_counts_the_five_best_of_many() -> None:
+    probabilities = np.tile(np.arange(8.0), (8, 1)) / 28
+    assert summary(np.arange(8), probabilities, settings())["top5_accuracy"] == pytest.approx(5 / 8)
+
+
+def test_macro_f1_weighs_rare_classes_like_common_ones() -> None:
+    labels = np.array([0] * 9 + [1])
+    probabilities = np.tile([1.0, 0.0], (10, 1))
+    assert summary(labels, probabilities, settings())["macro_f1"] == pytest.approx((18 / 19) / 2)
+
+
+def test_interval_is_seeded_and_near_the_normal_approximation() -> None:
+    correct = np.arange(400) % 4 != 0
+    low, high = interval(correct, settings())
+    half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert low == pytest.approx(0.75 - half, abs=0.01)
+    assert high == pytest.approx(0.75 + half, abs=0.01)
+    assert interval(correct, settings()) == (low, high)
+    assert interval(correct, settings(seed=1)) != (low, high)
+
+
+@pytest.mark.parametrize("values", [[True], [True] * 5, [False] * 5])
+def test_interval_without_spread_is_a_point(values: list[bool]) -> None:
+    assert interval(np.array(values), settings()) == (float(values[0]), float(values[0]))
+
+
+def test_reliability_bins_hold_every_photo_and_skip_the_empty() -> None:
+    table = reliability_table(np.array([0.05, 0.5, 0.51, 1.0]), np.array([False, True, False, True]), 10)
+    assert table["count"].tolist() == [1, 1, 1, 1]
+    assert table["accuracy"].tolist() == [0, 1, 0, 1]
+    merged = reliability_table(np.array([0.5, 0.51, 1.0]), np.array([True, False, True]), 2)
+    assert merged.to_dict("list") == {"confidence": [0.5, 0.755], "accuracy": [1.0, 0.5], "count": [1, 2]}
+
+
+def answers() -> pd.DataFrame:
+    test = pd.DataFrame({"label": [0, 0, 0, 1, 2], "class_name": ["blue"] * 3 + ["green", "red"]})
+    test["image_id"] = test["path"] = [f"{number}.png" for number in range(5)]
+    test["split"] = "test"
+    probabilities = np.array([[0.9, 0.1, 0], [0.1, 0.9, 0], [0.2, 0.2, 0.6], [0.1, 0.2, 0.7], [0, 0.1, 0.9]])
+    return prediction_table(test, CLASSES, probabilities)
+
+
+def test_prediction_table() -> None:
+    table = answers()
+    assert table["predicted_name"].tolist() == ["blue", "green", "red", "red", "red"]
+    assert table["correct"].tolist() == [True, False, False, False, True]
+    assert table["confidence"].tolist() == [0.9, 0.9, 0.6, 0.7, 0.9]
+
+
+def test_per_class_table() -> None:
+    table = per_class_table(answers(), CLASSES).set_index("class_name")
+    assert table["photos"].to_dict() == {"blue": 3, "green": 1, "red": 1}
+    assert table.loc["blue", "recall"] == pytest.approx(1 / 3, abs=1e-6)
+    assert table.loc["red", "precision"] == pytest.approx(1 / 3, abs=1e-6)
+    assert table.loc["green", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
+    assert table["taken_for"].to_dict() == {"blue": "green", "green": "red", "red": ""}
+
+
+def test_worst_mistakes_are_the_confident_ones() -> None:
+    assert worst_mistakes(answers(), 2)["image_id"].tolist() == ["1.png", "3.png"]
