@@ -2,7 +2,7 @@
 # remote.sh pull: the data of this commit, whatever results the DVC remote has of it, and models of other settings.
 # remote.sh push: the results, so that others `dvc pull --run-cache` them and their `dvc repro` trains nothing.
 #   DVC_REMOTE_URL  (optional) the remote, where .dvc/config names none: s3://bucket/path, ssh://host/path, a folder
-# Credentials come by the environment; docs/remotes.md says which.
+# Credentials come by the environment; docs/how-to/remotes.md says which.
 set -euo pipefail
 
 # Variables that nobody set reach a job as empty ones, and an empty address is no address.
