@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tests.finetune.test_run import fill_project
 
+from tests.finetune.test_run import fill_project
 from vit_atlas.data.manifest import read_manifest
 from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.models.classifier import load_pretrained
