@@ -13,6 +13,8 @@ CLASSES = PREPARED / "classes.json"
 REJECTED = PREPARED / "rejected.csv"
 MASKS_DROPPED = PREPARED / "masks_dropped.csv"
 DUPLICATES = PREPARED / "duplicates.csv"
+PREPARE_SUMMARY = PREPARED / "summary.json"
+"""Counts and warnings of prepare, which the metrics stage hands on to git."""
 MODEL = Path("build/model")
 HISTORY = Path("build/history.csv")
 VALIDATION = Path("build/validation.csv")

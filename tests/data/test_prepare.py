@@ -15,11 +15,13 @@ import vit_atlas.data.verify as verify
 from vit_atlas.data.layouts import Candidate
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
+from vit_atlas.data.summary import summarise
 from vit_atlas.data.verify import inspect_all, same_pictures
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
+from vit_atlas.io.summary import write_summary
 from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED, REJECTED
-from vit_atlas.settings import DataSettings
+from vit_atlas.settings import DataSettings, load_settings
 
 SETTINGS = DataSettings(max_pixels=10_000)
 
@@ -213,7 +215,9 @@ def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., 
     assert (prepared.metrics["train"], prepared.metrics["val"], prepared.metrics["test"]) == (10, 2, 2)
 
 
-def test_the_stage_writes_the_contract(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stages_write_the_contract(
+    root: Path, two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(two_classes, "data/classification")
     Path("data/classification/cat/empty.jpg").touch()
@@ -221,11 +225,12 @@ def test_the_stage_writes_the_contract(two_classes: Path, tmp_path: Path, monkey
     frame = read_manifest()
     assert read_classes() == ["cat", "dog"]
     tables = ["duplicates.csv", "manifest.csv", "masks_dropped.csv", "rejected.csv"]
-    assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", *tables]
+    assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", *tables, "summary.json"]
     assert REJECTED.read_text() == "file,kind,reason\ncat/empty.jpg,empty,the file is empty (zero bytes)\n"
     first = frame.set_index("image_id").loc["cat/0.jpg"]
     assert first["path"] == "data/classification/cat/0.jpg"
     assert (first["label"], first["width"], first["height"], len(first["sha256"])) == (0, 40, 30, 64)
+    write_summary(summarise(load_settings(root / "params.yaml")))
     assert read_json(PREPARE_METRICS)["layout"] == "image-folder"
     counts = CLASS_COUNTS.read_text().splitlines()
     assert counts[0] == "class_name,split,photos"

@@ -16,6 +16,17 @@ import yaml
 from PIL import Image
 
 CODE = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "stages", "src", "conf")
+STAGES = [
+    "prepare",
+    "finetune",
+    "evaluate",
+    "embed-viz",
+    "attn-viz",
+    "caption-train",
+    "caption-attn",
+    "metrics",
+    "report",
+]
 COLOURS = {"blue": (30, 60, 200), "green": (30, 180, 60), "red": (200, 40, 30)}
 TINY_SETTINGS: dict[str, dict[str, Any]] = {
     "model": {"name": "tiny-vit", "image_size": 32},

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.pipeline.conftest import STAGES
 from vit_atlas.code_hash import file_closure, module_path
-
-STAGES = ["prepare", "finetune", "evaluate", "embed-viz", "attn-viz", "caption-train", "caption-attn", "report"]
+from vit_atlas.settings import Settings
 
 
 def stage_scripts(root: Path) -> dict[str, Path]:
@@ -38,15 +38,23 @@ def test_editing_a_score_never_trains_again(root: Path, stage: str, module: str)
     assert module not in file_closure(stage_scripts(root)[stage])
 
 
+def sections_read(script: Path) -> set[str]:
+    """Sections that a script reads (``settings.data``, or those that read_settings names), or a summary behind it."""
+    summaries = {path for name, path in file_closure(script).items() if name.endswith(".summary")}
+    read: set[str] = set()
+    for path in {script, *summaries} if script.name == "metrics.py" else {script}:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "settings":
+                read |= {node.attr} & set(Settings.model_fields)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_settings":
+                read |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}  # type: ignore[misc]
+    return read
+
+
 def test_params_are_the_sections_that_each_script_reads(root: Path) -> None:
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
     for name, script in stage_scripts(root).items():
-        read: set[str] = set()
-        for node in ast.walk(ast.parse(script.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"read_settings", "load_settings"}:
-                assert node.func.id == "read_settings", f"{name} must name the sections it reads"  # type: ignore[attr-defined]
-                read |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}  # type: ignore[misc]
-        assert set(stages[name].get("params", [])) == read, name
+        assert set(stages[name].get("params", [])) == sections_read(script), name
 
 
 def test_stages_are_thin(root: Path) -> None:
@@ -57,8 +65,13 @@ def test_stages_are_thin(root: Path) -> None:
 def test_heavy_stages_have_cached_outs_alone(root: Path) -> None:
     """An out with `cache: false` would turn DVC's run-cache off for the stage."""
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
-    for name in ("finetune", "caption-train"):
+    for name in ("prepare", "finetune", "caption-train"):
         assert all(isinstance(out, str) for out in stages[name]["outs"]), name
+
+
+def test_the_metrics_stage_loads_no_model_library(root: Path) -> None:
+    code = "import sys; sys.path.insert(0, 'stages'); import metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=root).returncode == 0
 
 
 def test_numbers_that_git_compares_are_kept_in_git(root: Path) -> None:

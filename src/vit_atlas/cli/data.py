@@ -54,13 +54,17 @@ def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -
 
 
 def _report(folder: Path, prepared: "Prepared") -> list[str]:
+    from vit_atlas.data.manifest import Manifest
+    from vit_atlas.data.summary import class_counts
+
     metrics = prepared.metrics
     counts = ", ".join(f"{metrics[split]} {split}" for split in ("train", "val", "test"))
     lines = [
         f"{folder}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos ({counts}), "
         f"{metrics['masks']} masks"
     ]
-    table = prepared.class_counts.pivot(index="class_name", columns="split", values="photos").loc[prepared.classes]
+    counts_table = class_counts(Manifest(prepared.manifest), prepared.classes)
+    table = counts_table.pivot(index="class_name", columns="split", values="photos").loc[prepared.classes]
     lines += ["", table[["train", "val", "test"]].rename_axis(index="class", columns=None).to_string()]
     found, manifest = prepared.findings, prepared.manifest
     converted = manifest[manifest["conversions"] != ""]

@@ -15,14 +15,13 @@ from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError
-from vit_atlas.io.files import atomic_file, atomic_folder, write_json
+from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.paths import (
-    CLASS_COUNTS,
     CLASSES,
     DUPLICATES,
     MANIFEST,
     MASKS_DROPPED,
-    PREPARE_METRICS,
+    PREPARE_SUMMARY,
     PREPARED,
     REJECTED,
 )
@@ -37,7 +36,6 @@ class Prepared:
 
     manifest: pd.DataFrame
     classes: list[str]
-    class_counts: pd.DataFrame
     findings: Findings
     metrics: dict[str, Any]
     decoded: int
@@ -63,12 +61,11 @@ def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Pr
     splits = assign_splits(members, settings.val_fraction, settings.test_fraction, settings.seed)
     manifest = _manifest(usable, splits, list(layout.classes))
     warnings = _check_splits(root, manifest, layout, settings)
-    counts = _class_counts(manifest, list(layout.classes))
     findings = find(layout, inspections, manifest)
     metrics = _metrics(layout, manifest, findings, warnings)
     remembered = sum(item.remembered for item in inspections)
     decoded = sum(not item.remembered and item.kind not in NOT_OF_THE_FILE for item in inspections)
-    return Prepared(manifest, list(layout.classes), counts, findings, metrics, decoded, remembered)
+    return Prepared(manifest, list(layout.classes), findings, metrics, decoded, remembered)
 
 
 def write_prepared(prepared: Prepared) -> None:
@@ -80,9 +77,7 @@ def write_prepared(prepared: Prepared) -> None:
         tables = {REJECTED: found.rejected, MASKS_DROPPED: found.masks_dropped, DUPLICATES: found.duplicates}
         for path, table in tables.items():
             table.to_csv(folder / path.name, index=False, lineterminator="\n", encoding="utf-8")
-    with atomic_file(CLASS_COUNTS) as path:
-        prepared.class_counts.to_csv(path, index=False, lineterminator="\n")
-    write_json(PREPARE_METRICS, prepared.metrics)
+        write_json(folder / PREPARE_SUMMARY.name, prepared.metrics)
 
 
 def summary(prepared: Prepared) -> list[str]:
@@ -175,13 +170,6 @@ def _manifest(usable: list[Inspection], splits: list[str], classes: list[str]) -
             )
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
-
-
-def _class_counts(manifest: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
-    """Photos of every class in every split, one row each, zeros included."""
-    counts = manifest.groupby(["class_name", "split"]).size()
-    rows = [(name, split, int(counts.get((name, split), 0))) for name in classes for split in SPLITS]
-    return pd.DataFrame(rows, columns=["class_name", "split", "photos"])
 
 
 def _metrics(layout: Layout, manifest: pd.DataFrame, findings: Findings, warnings: list[str]) -> dict[str, Any]:

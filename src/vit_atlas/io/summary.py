@@ -1,0 +1,30 @@
+"""What a room tells git of a result: one metrics/*.json and the tables behind its charts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vit_atlas.io.files import atomic_file, write_json
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Numbers and tables of one room, made from what its heavy stage measured, without a model."""
+
+    metrics: Mapping[str, Any]
+    """Content of :attr:`path`: numbers, and texts that explain them."""
+    path: Path
+    """Such as metrics/evaluate.json."""
+    tables: Mapping[Path, pd.DataFrame] = field(default_factory=dict)
+    """Content of plots/**/*.csv by path."""
+
+
+def write_summary(summary: Summary) -> None:
+    """Write metrics and tables, each file atomically."""
+    for path, table in summary.tables.items():
+        with atomic_file(path) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+    write_json(summary.path, summary.metrics)
