@@ -10,17 +10,6 @@ from huggingface_hub import ModelCard
 
 from tests.pipeline.conftest import STAGES, Project, make_project, write_photos
 
-STAGES = [
-    "prepare",
-    "finetune",
-    "evaluate",
-    "embed-viz",
-    "attn-viz",
-    "caption-train",
-    "caption-attn",
-    "metrics",
-    "report",
-]
 SECTIONS = {
     "data": {"seed": 5},
     "model": {"revision": "other"},
