@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from vit_atlas.attention.photos import choose_photos, safe_stems
+from vit_atlas.attention.photos import choose_photos
 from vit_atlas.errors import AtlasError
 
 PATCH = (4, 4)
@@ -63,14 +63,6 @@ def test_a_wrong_name_lists_near_ones() -> None:
 def test_a_name_of_two_photos_asks_for_more() -> None:
     with pytest.raises(AtlasError, match=r"name of 2 photos, write one of cat/1\.jpg, dog/1\.jpg"):
         choose_photos(("1.jpg",), 1, _manifest("cat/1.jpg", "dog/1.jpg"), PREDICTIONS, PATCH)
-
-
-def test_picture_names_are_safe_and_different() -> None:
-    assert safe_stems(["a/26_5064.jpg", "a/My dog (2).png", "b/ñandú.jpg"]) == ["26_5064", "My_dog_2", "and"]
-    assert safe_stems(["cat/1.jpg", "dog/1.jpg"]) == ["cat_1", "dog_1"]
-    stems = safe_stems(["a/b_c.jpg", "a/b/c.jpg", "a_b/c.jpg", "a/b c.jpg", "a/B_C.png", "..jpg"])
-    assert len({stem.lower() for stem in stems}) == 6
-    assert safe_stems(["a/scores.jpg"], taken=["scores"]) == ["scores-2"]
 
 
 def test_auto_passes_by_what_is_smaller_than_a_patch() -> None:

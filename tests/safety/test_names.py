@@ -11,12 +11,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.report.synthetic import fill
-from vit_atlas.attention.photos import safe_stems
 from vit_atlas.captioning.dataset import read_captions, read_objects
 from vit_atlas.cli.data import app
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.names import safe_stems
 from vit_atlas.paths import CLASS_COUNTS, MANIFEST, REJECTED
 from vit_atlas.report import render_report
 from vit_atlas.settings import DataSettings, EvaluateSettings, ModelSettings

@@ -15,7 +15,6 @@ from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, no
 from vit_atlas.attention.collect import Collected, from_look
 from vit_atlas.attention.maps import BASELINES, LABELS, MapOptions, needs_gradients
 from vit_atlas.attention.passes import Look, look
-from vit_atlas.attention.photos import safe_stems
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.attention.study import Study
 from vit_atlas.attention.summary import Metrics, class_table
@@ -24,6 +23,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.figures.attention import Guess, draw_photo
 from vit_atlas.figures.maps import Bar, Panel, Row, draw_classes, draw_comparison, draw_layers, draw_norms, draw_scores
 from vit_atlas.figures.style import save
+from vit_atlas.io.names import safe_stems
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.settings import AttentionSettings
 

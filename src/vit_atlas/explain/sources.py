@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vit_atlas.attention.photos import safe_stems
 from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.io.names import safe_stems
 
 PHOTO_SUFFIXES = frozenset(f".{extension}" for group in EXTENSIONS.values() for extension in group)
 """Files of a folder that are taken for photos; a file that is named itself may have any name."""

@@ -11,7 +11,6 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from vit_atlas.attention.photos import safe_stems
 from vit_atlas.captioning.dataset import (
     CaptionedPhoto,
     NounMask,
@@ -32,6 +31,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.figures.captions import WordPanel, draw_strip
 from vit_atlas.figures.style import save
 from vit_atlas.io.files import atomic_file, atomic_folder, write_json
+from vit_atlas.io.names import safe_stems
 from vit_atlas.page_data.captions import save_words
 from vit_atlas.paths import CAPTION_DATA, CAPTION_METRICS, CAPTION_PLOTS, CAPTIONING_DATA, CAPTIONS
 from vit_atlas.settings import CaptionsSettings
