@@ -1,10 +1,12 @@
 """The recorder gives what transformers' eager attention gives, and leaves the model as it was."""
 
+import threading
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from transformers import (
     ConvNextConfig,
     ConvNextForImageClassification,
@@ -16,7 +18,7 @@ from transformers import (
     ViTModel,
 )
 
-from vit_atlas.attention.recorder import AttentionRecorder, attention_modules, cross_attention_modules
+from vit_atlas.attention.recorder import AttentionRecorder, record_attention
 from vit_atlas.errors import AtlasError
 
 from .conftest import VIT, eager_attentions, tiny_model
@@ -130,7 +132,7 @@ def test_cross_attention_of_a_gpt2_decoder(pixels: torch.Tensor) -> None:
         expected = captioner(pixels, decoder_input_ids=words, output_attentions=True).cross_attentions
     captioner.set_attn_implementation("sdpa")
 
-    modules = cross_attention_modules(captioner.decoder)
+    modules = [block.crossattention for block in captioner.decoder.transformer.h]
     assert len(modules) == len(expected) == 2
     with (
         torch.no_grad(),
@@ -149,8 +151,8 @@ def test_causal_self_attention_of_a_decoder(pixels: torch.Tensor) -> None:
     with torch.no_grad():
         expected = captioner(pixels[:1], decoder_input_ids=words, output_attentions=True).decoder_attentions
     captioner.set_attn_implementation("sdpa")
-    assert not set(attention_modules(captioner.decoder)) & set(cross_attention_modules(captioner.decoder))
-    with torch.no_grad(), AttentionRecorder(captioner.decoder, queries=None) as recorder:
+    modules = [block.attn for block in captioner.decoder.transformer.h]
+    with torch.no_grad(), AttentionRecorder(captioner.decoder, queries=None, modules=modules) as recorder:
         captioner(pixels[:1], decoder_input_ids=words)
     for layer, attention in enumerate(expected):
         torch.testing.assert_close(recorder.record(layer).rows(), attention, atol=1e-6, rtol=0)
@@ -158,7 +160,7 @@ def test_causal_self_attention_of_a_decoder(pixels: torch.Tensor) -> None:
 
 def test_rows_of_decoding_step_by_step_with_a_cache(pixels: torch.Tensor) -> None:
     captioner = _captioner()
-    modules = cross_attention_modules(captioner.decoder)
+    modules = [block.crossattention for block in captioner.decoder.transformer.h]
     with torch.no_grad(), AttentionRecorder(captioner.decoder, queries=[-1], modules=modules) as recorder:
         words = captioner.generate(pixels[:1], max_new_tokens=3, min_new_tokens=3, do_sample=False, num_beams=1)
     steps = torch.cat(recorder.all_rows(-1), dim=2)
@@ -172,33 +174,106 @@ def test_a_model_without_attention_is_named() -> None:
     network = ConvNextForImageClassification(
         ConvNextConfig(hidden_sizes=[4, 8, 8, 8], depths=[1, 1, 1, 1], num_labels=2)
     )
-    with pytest.raises(AtlasError, match="ConvNextForImageClassification computes no softmax attention"):
-        AttentionRecorder(network)
+    with (
+        torch.no_grad(),
+        pytest.raises(AtlasError, match="no attention of ConvNextForImageClassification reached the recorder"),
+        AttentionRecorder(network),
+    ):
+        network(torch.zeros(1, 3, 32, 32))
 
 
-def test_a_model_that_ignores_the_interface_is_named(pixels: torch.Tensor) -> None:
+def test_a_model_with_an_attention_of_its_own_is_named(pixels: torch.Tensor) -> None:
     model = tiny_model("vit")
 
-    class Stubborn(nn.Module):
-        is_causal = False
-
+    class OwnKernel(nn.Module):
         def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, None]:
             return hidden_states, None
 
     for layer in model.vit.layers:
-        layer.attention = Stubborn()
+        layer.attention = OwnKernel()
     with (
         torch.no_grad(),
-        pytest.raises(AtlasError, match="does not go through transformers' attention interface"),
+        pytest.raises(AtlasError, match="does not attend through torch's scaled_dot_product_attention"),
         AttentionRecorder(model),
     ):
         model(pixels)
 
 
-def test_attention_that_is_not_softmax_is_refused(pixels: torch.Tensor) -> None:
+class Plain(nn.Module):
+    """One attention layer in plain PyTorch, over ``windows`` windows of the tokens, with a mask and grouped heads."""
+
+    def __init__(self, windows: int = 1, mask: torch.Tensor | None = None, groups: int = 1, fail: bool = False) -> None:
+        super().__init__()
+        self.windows, self.mask, self.groups, self.fail = windows, mask, groups, fail
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        if self.fail:
+            raise ValueError("broken")
+        split = tokens.reshape(len(tokens) * self.windows, -1, 4, 8).transpose(1, 2)
+        key = split[:, :: self.groups]
+        return functional.scaled_dot_product_attention(
+            split, key, key, attn_mask=self.mask, scale=0.5, enable_gqa=self.groups > 1
+        )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("boolean", [True, False])
+def test_masks_scales_and_grouped_heads_of_plain_modules(boolean: bool, groups: int) -> None:
+    torch.manual_seed(0)
+    tokens = torch.randn(2, 6, 32)
+    bias = torch.randn(4, 6, 6)
+    mask = bias > -0.5 if boolean else bias
+    mask[..., 0] = True if boolean else 0.0
+    with torch.no_grad(), record_attention(Plain(mask=mask, groups=groups), queries=None) as recorder:
+        output = recorder.model(tokens)
+    split = tokens.reshape(2, 6, 4, 8).transpose(1, 2)
+    key = split[:, ::groups].repeat_interleave(groups, dim=1)
+    added = torch.zeros_like(bias).masked_fill(~mask, float("-inf")) if boolean else mask
+    expected = (split @ key.transpose(2, 3) * 0.5 + added).softmax(-1)
+    torch.testing.assert_close(recorder.record().rows(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(expected @ key, output, atol=1e-5, rtol=0)
+
+
+def test_windows_are_refused_by_name() -> None:
+    model = Plain(windows=2)
+    with torch.no_grad(), pytest.raises(AtlasError, match="Plain attends within windows"), record_attention(model):
+        model(torch.randn(2, 6, 32))
+
+
+def test_function_is_put_back_and_other_threads_are_not_recorded() -> None:
+    original = functional.scaled_dot_product_attention
+    model = Plain()
+    tokens = torch.randn(1, 6, 32)
+    with torch.no_grad(), record_attention(model) as outer:
+        thread = threading.Thread(target=lambda: model(tokens))
+        thread.start()
+        thread.join()
+        assert outer.layer_count == 0
+        with record_attention(model, queries=[1]) as inner:
+            model(tokens)
+        assert functional.scaled_dot_product_attention is not original
+    assert functional.scaled_dot_product_attention is original
+    assert outer.rows().shape == inner.rows().shape == (1, 4, 1, 6)
+    assert not torch.equal(outer.rows(), inner.rows())
+    with pytest.raises(ValueError, match="broken"), record_attention(Plain(fail=True)) as failed:
+        failed.model(tokens)
+    assert functional.scaled_dot_product_attention is original
+    assert not failed.model._forward_hooks
+    assert not failed.model._forward_pre_hooks
+
+
+@pytest.mark.parametrize("layers", [[-1], [0], [1, -1], [-3, 2]])
+def test_only_asked_layers_are_kept_while_the_model_runs(layers: list[int], pixels: torch.Tensor) -> None:
     model = tiny_model("vit")
-    with torch.no_grad(), pytest.raises(AtlasError, match=r"not a plain softmax.*softcap"), AttentionRecorder(model):
-        model(pixels, softcap=30.0)
+    with torch.no_grad(), AttentionRecorder(model, queries=None) as whole:
+        model(pixels)
+    with torch.no_grad(), AttentionRecorder(model, layers=layers) as recorder:
+        model(pixels)
+    for layer in range(3):
+        if layer in {wanted % 3 for wanted in layers}:
+            assert torch.equal(recorder.rows(layer), whole.record(layer).rows([0]))
+        else:
+            assert not recorder.all_rows(layer)
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
@@ -215,9 +290,14 @@ def test_gradients_without_autograd_are_refused(mode: Any, pixels: torch.Tensor)
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_layers_out_of_range_are_refused() -> None:
-    with pytest.raises(AtlasError, match="layer 3 does not exist: ViTForImageClassification has 3 attention layers"):
-        AttentionRecorder(tiny_model("vit"), layers=[3])
+def test_layers_out_of_range_are_refused(pixels: torch.Tensor) -> None:
+    model = tiny_model("vit")
+    with (
+        torch.no_grad(),
+        pytest.raises(AtlasError, match="layer 3 does not exist: ViTForImageClassification has 3 attention layers"),
+        AttentionRecorder(model, layers=[3]),
+    ):
+        model(pixels)
 
 
 def test_backward_needs_the_mode() -> None:

@@ -55,7 +55,7 @@ def look(
         layers: keep token states of every block, for LeGrad and for norms.
 
     Raises:
-        AtlasError: the model does not dispatch its attention through transformers' interface; gradients are asked for
+        AtlasError: the model does not attend through torch's scaled_dot_product_attention; gradients are asked for
             under ``torch.inference_mode()`` or ``torch.no_grad()``.
     """
     pixels = pixels.to(next(classifier.model.parameters()).device)

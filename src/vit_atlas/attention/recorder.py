@@ -1,43 +1,43 @@
-"""Attention rows and maps from any model that dispatches through transformers' attention interface, at SDPA speed.
+"""Attention rows and maps of any model that attends through ``scaled_dot_product_attention``, at its speed.
 
-transformers looks its attention function up in a registry. One function of ours is registered there: it computes the
-output with ``scaled_dot_product_attention`` and hands the layer's queries and keys to the recorder that is active. The
-recorder computes the softmax rows that were asked for at once (O(N) memory), or keeps queries, keys and values (O(N) as
-well), from which :class:`LayerRecord` makes a whole map, and its gradient, one layer at a time and only on demand.
-No hooks, no module paths; the weights that SDPA never returns, without paying for N x N maps of all layers.
-
-References:
-    transformers' attention interface: https://huggingface.co/docs/transformers/attention_interface
+transformers, timm, torchvision, open_clip and plain PyTorch modules all call one function,
+``torch.nn.functional.scaled_dot_product_attention``. While a recorder is active that function is exchanged for one that
+computes the same output and hands queries, keys, values and mask to the recorder in whose model the call happens. It
+computes the softmax rows that were asked for at once, or keeps queries, keys and values (both O(N) memory), from which
+:class:`LayerRecord` makes a whole map, and its gradient, one layer at a time and only on demand.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from torch.nn import functional
 
 from vit_atlas.errors import AtlasError
 
-IMPLEMENTATION = "vit_atlas_recorder"
-"""Name under which the recording attention function is registered with transformers."""
+_active: ContextVar[tuple["AttentionRecorder", ...]] = ContextVar("vit_atlas_recorders", default=())
+"""Recorders of this thread (or task), outermost first."""
 
-_NOT_SOFTMAX = ("softcap", "s_aux", "position_bias")
-"""Arguments with which a model asks for something else than softmax(q k^T * scaling + mask)."""
+_REMEDY = "use a plain vision transformer such as ViT, DeiT or DINOv2"
 
-_active: ContextVar["AttentionRecorder | None"] = ContextVar("vit_atlas_recorder", default=None)
+_lock = threading.Lock()
+_installed = 0
+_original: Any = functional.scaled_dot_product_attention
 
 
 @dataclass
 class LayerRecord:
     """What one attention layer worked with in one forward pass.
 
-    Shapes: ``query`` (B, H, Q, D), ``key`` and ``value`` (B, H, N, D). ``output`` is the layer's SDPA output
-    (B, Q, H, D), still part of the autograd graph, and ``None`` without gradients; ``output_gradient`` has its shape.
+    Shapes: ``query`` (B, H, Q, D), ``key`` and ``value`` (B, H, N, D), as they arrive: rotary embeddings are applied.
+    ``mask`` is what is added to the logits (a relative position bias, for example) or, where boolean, what may be
+    attended to; it broadcasts to (B, H, Q, N). ``output`` is the layer's SDPA output (B, H, Q, D), still part of the
+    autograd graph, and ``None`` without gradients; ``output_gradient`` has its shape.
     """
 
     query: Tensor
@@ -92,9 +92,9 @@ class LayerRecord:
         return self.map_gradient(self.output_gradient, queries)
 
     def map_gradient(self, upstream: Tensor, queries: slice | Sequence[int] = slice(None)) -> Tensor:
-        """:meth:`gradient`, from the gradient ``upstream`` (B, Q, H, D) of any target with respect to ``output``."""
+        """:meth:`gradient`, from the gradient ``upstream`` (B, H, Q, D) of any target with respect to ``output``."""
         index = queries if isinstance(queries, slice) else list(queries)
-        rows = upstream.transpose(1, 2)[:, :, index].float()
+        rows = upstream[:, :, index].float()
         return torch.matmul(rows, _repeat(self.value, self.query.shape[1]).float().transpose(2, 3))
 
     def _key(self) -> Tensor:
@@ -117,36 +117,30 @@ class LayerRecord:
 class AttentionRecorder:
     """Record what the attention layers of ``model`` do in forward passes inside a ``with`` block.
 
-    The model's attention implementation is switched for the duration and restored afterwards, whatever happens inside.
-    Layers are numbered in the order of the model's attention modules, whatever their names are.
+    Whatever is exchanged for that is put back when the block ends, whatever happens inside. Other models, and other
+    threads, are not recorded; recorders may be nested. Layers are numbered in the order in which they are called.
 
     Three modes, by what is kept of every asked layer and forward pass:
-        ``queries=(0,)`` (the default): the softmax rows of these query positions, float32, :attr:`rows`;
-        ``queries=None``: queries, keys and values, from which :attr:`records` gives rows and maps on demand;
+        ``queries=(0,)`` (the default): the softmax rows of these query positions, float32, :meth:`rows`;
+        ``queries=None``: queries, keys and values, from which :meth:`record` gives rows and maps on demand;
         ``gradients=True``: the same, and :meth:`backward` adds the gradients. The model's parameters need none.
 
-    Usage::
-
-        with AttentionRecorder(model, layers=[-1]) as recorder:
-            model(pixel_values)
-        recorder.rows(-1)  # (B, H, 1, N)
-
     Args:
-        model: a transformers model, or a part of one that is itself a ``PreTrainedModel`` (a decoder).
-        layers: indices of the layers to record, negative from the last; ``None`` is all.
+        model: any module that attends through ``scaled_dot_product_attention``.
+        layers: indices of the layers to keep, negative from the last; ``None`` is all.
         queries: query positions whose rows to keep; ``None`` keeps what makes every row.
         gradients: keep the autograd graph from the first recorded layer on. Implies ``queries=None``.
-        modules: the attention modules that count as layers 0, 1, ...; by default :func:`attention_modules`. For the
-            cross-attention of a decoder, give :func:`cross_attention_modules`.
+        modules: modules that count as layers 0, 1, ..., such as the cross-attentions of a decoder; calls outside of
+            them are not recorded. By default every call within ``model`` is a layer.
 
     Raises:
-        AtlasError: the model has no attention that dispatches through transformers' interface; a layer index is out of
-            range; gradients are asked for under ``torch.inference_mode()``; an attention is not a softmax.
+        AtlasError: gradients are asked for under ``torch.inference_mode()``; no attention arrives, or it is computed in
+            windows; a layer that was asked for does not exist.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         layers: Sequence[int] | None = None,
         queries: Sequence[int] | None = (0,),
         gradients: bool = False,
@@ -155,62 +149,70 @@ class AttentionRecorder:
         self.model = model
         self.gradients = gradients
         self.queries = None if gradients or queries is None else tuple(queries)
-        chosen = list(attention_modules(model) if modules is None else modules)
-        if not chosen:
-            raise AtlasError(
-                f"{type(model).__name__} computes no softmax attention through transformers' attention interface, "
-                "so its maps cannot be recorded: use a ViT, DeiT or DINOv2 model"
-            )
-        self.layer_count = len(chosen)
-        wanted = range(self.layer_count) if layers is None else [self._position(layer) for layer in layers]
-        self._layer_of = {id(chosen[position]): position for position in wanted}
-        self._rows: dict[int, list[Tensor]] = {}
-        self._records: dict[int, list[LayerRecord]] = {}
+        self.layer_count = 0
+        self._layers = None if layers is None else tuple(layers)
+        self._modules = None if modules is None else list(modules)
+        self._kept: dict[int, list[Any]] = {}
+        self._inside = 0
+        self._batch: int | None = None
+        self._within: list[nn.Module] = []
+        self._calls: dict[int, list[Any]] = {}
 
     def __enter__(self) -> Self:
         if self.gradients:
             self.require_autograd()
-        if not self.model._can_set_attn_implementation():
-            raise AtlasError(
-                f"{type(self.model).__name__} does not dispatch its attention through transformers' attention "
-                "interface, so its maps cannot be recorded: use a ViT, DeiT or DINOv2 model"
-            )
-        self._saved = _implementations(self.model)
-        self._frozen = [p for p in self.model.parameters() if p.requires_grad] if self.gradients else []
-        for parameter in self._frozen:
-            parameter.requires_grad_(False)
-        self._token = _active.set(self)
-        self.model.set_attn_implementation(IMPLEMENTATION)
+        with ExitStack() as undo:
+            if self.gradients:
+                for parameter in self.model.parameters():
+                    undo.callback(parameter.requires_grad_, parameter.requires_grad)
+                    parameter.requires_grad_(False)
+            _attend_through_sdpa(self.model, undo)
+            undo.callback(self.model.register_forward_pre_hook(self._begin, with_kwargs=True).remove)
+            undo.callback(self.model.register_forward_hook(self._end, always_call=True).remove)
+            for module in self._modules or ():
+                undo.callback(module.register_forward_pre_hook(lambda module, _: self._within.append(module)).remove)
+                undo.callback(module.register_forward_hook(lambda *_: self._within.clear(), always_call=True).remove)
+            undo.enter_context(_exchanged())
+            undo.callback(_active.reset, _active.set((*_active.get(), self)))
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        _active.reset(self._token)
-        for part, implementation in self._saved:
-            part.set_attn_implementation(implementation)
-        for parameter in self._frozen:
-            parameter.requires_grad_(True)
-        if exception[0] is None and not self._rows and not self._records:
+        self._undo.close()
+        if exception[0] is not None:
+            return
+        if not self.layer_count:
             raise AtlasError(
-                f"no attention of {type(self.model).__name__} reached the recorder: the model was not called inside "
-                "the block, or its attention does not go through transformers' attention interface"
+                f"no attention of {type(self.model).__name__} reached the recorder: it was not called in the block, or "
+                "does not attend through torch's scaled_dot_product_attention (Swin, MViT, convolutional networks and "
+                f"models with own kernels do not): {_REMEDY}"
             )
+        for layer in self._layers or ():
+            self._position(layer)
 
     def rows(self, layer: int = -1) -> Tensor:
-        """Softmax rows (B, H, len(queries), N), float32, of the newest forward pass."""
-        return self._newest(self._rows, layer)
+        """Softmax rows (B, H, len(queries), N), float32, of the newest forward pass.
+
+        Raises:
+            AtlasError: the layer does not exist, or rows of it were not kept.
+        """
+        return self._newest(layer, Tensor)
 
     def record(self, layer: int = -1) -> LayerRecord:
-        """The :class:`LayerRecord` of the newest forward pass; needs ``queries=None`` or ``gradients=True``."""
-        return self._newest(self._records, layer)
+        """The :class:`LayerRecord` of the newest forward pass; needs ``queries=None`` or ``gradients=True``.
+
+        Raises:
+            AtlasError: the layer does not exist, or a record of it was not kept.
+        """
+        return self._newest(layer, LayerRecord)
 
     def all_rows(self, layer: int = -1) -> list[Tensor]:
         """Rows of every forward pass since :meth:`clear`, oldest first: one entry a decoding step, for example."""
-        return self._rows.get(self._position(layer), [])
+        return self._kept.get(self._position(layer), [])
 
     def clear(self) -> None:
         """Forget everything recorded so far."""
-        self._rows.clear()
-        self._records.clear()
+        self._kept.clear()
 
     def backward(self, target: Tensor) -> None:
         """Compute the gradients of the scalar ``target`` with respect to the recorded layers' outputs.
@@ -223,29 +225,11 @@ class AttentionRecorder:
         """
         if not self.gradients:
             raise AtlasError("this recorder keeps no gradients: make it with gradients=True")
-        records = [calls[-1] for calls in self._records.values()]
+        records: list[LayerRecord] = [passes[-1] for passes in self._kept.values()]
         outputs = [record.output for record in records if record.output is not None]
         found = torch.autograd.grad(target, outputs, retain_graph=True, allow_unused=True)
         for record, output, gradient in zip(records, outputs, found, strict=True):
             record.output_gradient = torch.zeros_like(output) if gradient is None else gradient
-
-    def _newest(self, kept: dict[int, list[Any]], layer: int) -> Any:
-        position = self._position(layer)
-        if position not in kept:
-            raise AtlasError(f"layer {layer} was not recorded in this way: recorded are {sorted(kept)}")
-        return kept[position][-1]
-
-    def _position(self, layer: int) -> int:
-        if not -self.layer_count <= layer < self.layer_count:
-            raise AtlasError(
-                f"layer {layer} does not exist: {type(self.model).__name__} has {self.layer_count} attention layers, "
-                f"0 to {self.layer_count - 1}, or -1 for the last"
-            )
-        return layer % self.layer_count
-
-    def wants(self, module: nn.Module) -> bool:
-        """Whether ``module`` is one of the layers to record."""
-        return id(module) in self._layer_of
 
     def require_autograd(self) -> None:
         """Check that a graph can be recorded.
@@ -257,97 +241,160 @@ class AttentionRecorder:
         if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
             raise AtlasError(f"gradients of attention were asked for under {mode}: leave that block first")
 
-    def take(self, module: nn.Module, record: LayerRecord) -> None:
-        """Keep what this recorder's mode asks for of one call of the wanted layer ``module``."""
-        layer = self._layer_of[id(module)]
-        if self.queries is None:
-            self._records.setdefault(layer, []).append(record)
+    def _begin(self, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
+        del module
+        self._inside += 1
+        if self._inside == 1:
+            self._calls = {}
+            self._batch = next((len(v) for v in (*inputs, *options.values()) if isinstance(v, Tensor) and v.ndim), None)
+
+    def _end(self, *_: Any) -> None:
+        """A forward pass has ended: only now the number of its layers, and so the negative indices, are known."""
+        self._inside -= 1
+        if self._inside or not self._calls:
             return
-        with torch.no_grad():
-            self._rows.setdefault(layer, []).append(record.rows(self.queries))
+        self.layer_count = len(self._modules) if self._modules is not None else max(self._calls) + 1
+        wanted = range(self.layer_count) if self._layers is None else {n % self.layer_count for n in self._layers}
+        for layer in wanted:
+            if layer in self._calls:
+                self._kept.setdefault(layer, []).extend(self._calls[layer])
+        self._calls = {}
+
+    def _layer(self) -> int | None:
+        """Number of the layer that a call belongs to; None where it belongs to none."""
+        if not self._inside:
+            return None
+        if self._modules is not None:
+            return self._modules.index(self._within[-1]) if self._within else None
+        return len(self._calls)
+
+    def take(self, query: Tensor, key: Tensor, value: Tensor, output: Tensor, options: dict[str, Any]) -> None:
+        """Keep what this recorder's mode asks for of one call, if it happens within the model.
+
+        Raises:
+            AtlasError: the attention is computed in windows; gradients are wanted where autograd is off.
+        """
+        layer = self._layer()
+        if layer is None:
+            return
+        if query.ndim != 4 or (self._batch is not None and len(query) != self._batch):
+            raise AtlasError(
+                f"{type(self.model).__name__} attends within windows (queries of the shape {tuple(query.shape)} for a "
+                f"batch of {self._batch}), so there is no map over the whole photo: {_REMEDY}"
+            )
+        kept: list[Any] = []
+        if self._might_keep(layer):
+            if self.gradients and not output.requires_grad:
+                self.require_autograd()
+                output.requires_grad_()
+            mask, scale = options["attn_mask"], options["scale"]
+            record = LayerRecord(
+                query=query.detach(),
+                key=key.detach(),
+                value=value.detach(),
+                scaling=query.shape[-1] ** -0.5 if scale is None else scale,
+                mask=None if mask is None else mask.detach(),
+                causal=options["is_causal"],
+                output=output if self.gradients else None,
+            )
+            with torch.no_grad():
+                kept.append(record if self.queries is None else record.rows(self.queries))
+        self._calls.setdefault(layer, []).extend(kept)
+        for old in self._calls:
+            if not self._might_keep(old, layer + 1):
+                self._calls[old] = []
+
+    def _might_keep(self, layer: int, so_far: int = 0) -> bool:
+        """Whether ``layer`` can be one of those asked for, when at least ``so_far`` layers are known to exist."""
+        if self._layers is None:
+            return True
+        return any(layer == wanted if wanted >= 0 else layer >= so_far + wanted for wanted in self._layers)
+
+    def _newest(self, layer: int, kind: type) -> Any:
+        position = self._position(layer)
+        passes = self._kept.get(position)
+        if not passes or not isinstance(passes[-1], kind):
+            known = sorted(self._kept) if passes is None else "none"
+            raise AtlasError(f"layer {layer} was not recorded in this way: recorded are {known}")
+        return passes[-1]
+
+    def _position(self, layer: int) -> int:
+        if not -self.layer_count <= layer < self.layer_count:
+            raise AtlasError(
+                f"layer {layer} does not exist: {type(self.model).__name__} has {self.layer_count} attention layers, "
+                f"0 to {self.layer_count - 1}, or -1 for the last"
+            )
+        return layer % self.layer_count
 
 
-def recording_attention(
-    module: nn.Module,
+def record_attention(
+    model: nn.Module,
+    layers: Sequence[int] | None = None,
+    queries: Sequence[int] | None = (0,),
+    gradients: bool = False,
+) -> AttentionRecorder:
+    """Record the attention of ``model`` inside a ``with`` block; see :class:`AttentionRecorder`.
+
+    Example::
+
+        with record_attention(model, layers=[-1]) as attention:
+            model(pixel_values)
+        attention.rows(-1)  # (B, H, 1, N): what the first token looks at in the last layer
+    """
+    return AttentionRecorder(model, layers, queries, gradients)
+
+
+def _recording(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
-    """Attention function in transformers' registry: SDPA's output, and a record for the active recorder.
-
-    Raises:
-        AtlasError: the model asks for something else than a softmax of scaled dot products and a mask.
-    """
-    recorder = _active.get()
-    if recorder is None:
-        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-        return output, None
-    for name in _NOT_SOFTMAX:
-        if kwargs.get(name) is not None:
-            raise AtlasError(
-                f"the attention of {type(recorder.model).__name__} is not a plain softmax (it uses {name}), "
-                "so its maps cannot be recorded: use a ViT, DeiT or DINOv2 model"
-            )
-    kwargs.pop("output_attentions", None)
-    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-    if not recorder.wants(module):
-        return output, None
-    if recorder.gradients and not output.requires_grad:
-        recorder.require_autograd()
-        output.requires_grad_()
-    scaling = kwargs.get("scaling")
-    causal = kwargs.get("is_causal")
-    causal = getattr(module, "is_causal", True) if causal is None else causal
-    record = LayerRecord(
-        query=query.detach(),
-        key=key.detach(),
-        value=value.detach(),
-        scaling=query.shape[-1] ** -0.5 if scaling is None else scaling,
-        mask=attention_mask,
-        causal=bool(causal) and attention_mask is None and query.shape[2] > 1,
-        output=output if recorder.gradients else None,
-    )
-    recorder.take(module, record)
-    return output, None
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """SDPA's own output, and a record for every recorder of this thread within whose model the call happens."""
+    options: dict[str, Any] = {"attn_mask": attn_mask, "dropout_p": dropout_p, "is_causal": is_causal, "scale": scale}
+    output: Tensor = _original(query, key, value, **options, enable_gqa=enable_gqa)
+    for recorder in _active.get():
+        recorder.take(query, key, value, output, options)
+    return output
 
 
-def attention_modules(model: nn.Module) -> list[nn.Module]:
-    """Self-attention modules of ``model`` that dispatch through transformers' interface, in order.
-
-    They are known by the flag ``is_causal``, which transformers' SDPA function reads from every module that calls it.
-    """
-    cross = {id(module) for module in cross_attention_modules(model)}
-    return [module for module in model.modules() if hasattr(module, "is_causal") and id(module) not in cross]
-
-
-def cross_attention_modules(model: nn.Module) -> list[nn.Module]:
-    """Cross-attention modules of ``model`` in order, by what its class declares to transformers."""
-    found: dict[int, nn.Module] = {}
-    for part in model.modules():
-        declared = getattr(part, "_can_record_outputs", None) or {}
-        rule = declared.get("cross_attentions")
-        if rule is None:
-            continue
-        kind = getattr(rule, "target_class", rule)
-        suffix = getattr(rule, "layer_name", None) or ""
-        for name, module in part.named_modules():
-            if isinstance(module, kind) and f".{name}".endswith(suffix):
-                found[id(module)] = module
-    return list(found.values())
+@contextmanager
+def _exchanged() -> Iterator[None]:
+    """Exchange the function, once for all threads; where no recorder is active it calls the original alone."""
+    global _installed, _original
+    with _lock:
+        if not _installed:
+            _original = functional.scaled_dot_product_attention
+            functional.scaled_dot_product_attention = _recording
+        _installed += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _installed -= 1
+            if not _installed:
+                functional.scaled_dot_product_attention = _original
 
 
-def _implementations(model: PreTrainedModel) -> list[tuple[PreTrainedModel, str]]:
-    """Every transformers part of the model with the attention implementation of its config, outermost first."""
-    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
-    return [(part, part.config._attn_implementation) for part in parts]
+def _attend_through_sdpa(model: nn.Module, undo: ExitStack) -> None:
+    """Make the model attend through SDPA where it has a choice; ``undo`` puts each choice back."""
+    undo.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+    torch.backends.mha.set_fastpath_enabled(False)
+    parts: list[Any] = list(model.modules())
+    for part in [part for part in parts if getattr(part, "fused_attn", None) is False]:  # timm
+        undo.callback(setattr, part, "fused_attn", False)
+        part.fused_attn = True
+    chosen = [(part, part.config._attn_implementation) for part in parts if getattr(part, "_supports_sdpa", False)]
+    for part, implementation in chosen:  # transformers; all are asked before one is changed, for parts share configs
+        if implementation != "sdpa":
+            undo.callback(part.set_attn_implementation, implementation)
+            part.set_attn_implementation("sdpa")
 
 
 def _repeat(tensor: Tensor, heads: int) -> Tensor:
     """Keys or values of grouped-query attention, one for every query head."""
     return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
-
-
-AttentionInterface.register(IMPLEMENTATION, recording_attention)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
