@@ -61,7 +61,7 @@ def ways(classifier: Classifier, pixels: torch.Tensor) -> dict[str, Callable[[],
 
 def prepare(size: int) -> dict[str, Callable[[], object]]:
     """The ways at one image size, on a photo of noise."""
-    classifier = load_pretrained(ModelSettings(name="embedded", image_size=size), ["a", "b"], seed=0)
+    classifier = load_pretrained(ModelSettings(name="embedded", revision=None, image_size=size), ["a", "b"], seed=0)
     return ways(classifier, torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)))
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="times that each variant takes its turn")
     options = parser.parse_args()
     torch.manual_seed(0)
-    model = ModelSettings(name=options.model, image_size=options.image_size)
+    model = ModelSettings(name=options.model, revision=None, image_size=options.image_size)
     times: dict[str, list[float]] = {"bare": [], "all": [], "tail": []}
     with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
         rows = write_photos(options.photos)
@@ -90,8 +90,11 @@ def trainer_steps(classifier: Classifier, rows: pd.DataFrame, batch_size: int, t
     """Seconds from step to step of finetune: loading, augmentation, logs and all; the first one left out."""
     settings = settings_for(batch_size, trainable)
     processor = classifier.processor
+    augment = AugmentSettings(
+        policy="autoaugment", crop_scale=(0.08, 1.0), crop_ratio=(0.75, 1.3333), horizontal_flip=0.5
+    )
     augmentation = PhotoAugmentation(
-        AugmentSettings(), classifier.image_size, processor.image_mean, processor.image_std, processor.resample, 0
+        augment, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, 0
     )
     checkpoints = Checkpoints("bench")
     with step_times() as begins, deterministic():

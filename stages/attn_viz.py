@@ -14,12 +14,12 @@ from vit_atlas.io.files import atomic_file, atomic_folder, write_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.page_data.attention import Explorer
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_METRICS, ATTENTION_PLOTS, ATTENTION_SCORES
-from vit_atlas.settings import read_settings
+from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    (settings,) = read_settings("attention")
+    settings = load_settings().attention
     classifier, manifest = load_finetuned(), read_manifest()
     classifier.model.to("cuda" if torch.cuda.is_available() else "cpu")
     predictions = read_predictions()

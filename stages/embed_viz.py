@@ -14,15 +14,16 @@ from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.models.geometry import position_embedding
 from vit_atlas.paths import EMBEDDING_PLOTS, EMBEDDINGS, EMBEDDINGS_METRICS
-from vit_atlas.settings import read_settings
+from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    model, embeddings = read_settings("model", "embeddings")
+    settings = load_settings()
+    tiles = settings.embeddings.tiles
     finetuned = load_finetuned()
     classes = [finetuned.id2label[label] for label in sorted(finetuned.id2label)]
-    before = position_embedding(load_pretrained(model, classes, seed=0).model).numpy()
+    before = position_embedding(load_pretrained(settings.model, classes, seed=0).model).numpy()
     after = position_embedding(finetuned.model).numpy()
     metrics = position_metrics(before, after)
 
@@ -30,9 +31,12 @@ def main() -> None:
     with atomic_folder(EMBEDDING_PLOTS) as folder:
         for when, similarity in cosine.items():
             title = f"Similarity of position embeddings {when} fine-tuning"
-            save(draw_overview(similarity, embeddings.tiles, title), folder / f"overview_{when}.png")
-        save(draw_change(cosine["before"], cosine["after"], embeddings.tiles), folder / "change.png")
-        save(draw_dot_product(cosine["after"], dot_products(after), embeddings.tiles), folder / "dot_product.png")
+            save(draw_overview(similarity, tiles, title), folder / f"overview_{when}.png")
+        save(draw_change(cosine["before"], cosine["after"], tiles), folder / "change.png")
+        save(
+            draw_dot_product(cosine["after"], dot_products(after), tiles),
+            folder / "dot_product.png",
+        )
         by_distance = {when: similarity_by_distance(similarity) for when, similarity in cosine.items()}
         curves = [Curve(f"{when} fine-tuning", **vars(curve)) for when, curve in by_distance.items()]
         correlations = [metrics["rank_correlation_before"], metrics["rank_correlation_after"]]

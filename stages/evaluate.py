@@ -2,12 +2,13 @@
 
 from vit_atlas import paths
 from vit_atlas.io.files import atomic_file, write_json
-from vit_atlas.settings import read_settings
+from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    model, settings = read_settings("model", "evaluate")
+    settings = load_settings()
+    measuring = settings.evaluate
 
     from vit_atlas.data.manifest import read_classes, read_manifest
     from vit_atlas.evaluation.evaluate import evaluate, worst_mistakes
@@ -17,9 +18,12 @@ def main() -> None:
 
     manifest, classes = read_manifest(), read_classes()
     finetuned = load_finetuned()
-    pretrained = load_pretrained(model, classes, settings.seed) if settings.linear_probe else None
-    result = evaluate(manifest, classes, finetuned, pretrained, settings)
-    save(draw_mistakes(worst_mistakes(result.predictions, settings.mistakes), len(result.predictions)), paths.MISTAKES)
+    pretrained = load_pretrained(settings.model, classes, measuring.seed) if measuring.linear_probe else None
+    result = evaluate(manifest, classes, finetuned, pretrained, measuring)
+    save(
+        draw_mistakes(worst_mistakes(result.predictions, measuring.mistakes), len(result.predictions)),
+        paths.MISTAKES,
+    )
     tables = {
         paths.PREDICTIONS: result.predictions,
         paths.CONFUSION: result.confusion,

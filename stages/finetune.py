@@ -1,17 +1,17 @@
 """Fine-tune the pretrained Vision Transformer on the training photos."""
 
-from vit_atlas.settings import read_settings
+from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    model, augment, settings = read_settings("model", "augment", "finetune")
+    settings = load_settings()
 
     from vit_atlas.finetune.run import finetune
     from vit_atlas.training.processes import launch
 
-    if not launch(__file__, settings.processes):
-        finetune(model, augment, settings)
+    if not launch(__file__, settings.finetune.processes):
+        finetune(settings.model, settings.augment, settings.finetune)
 
 
 if __name__ == "__main__":

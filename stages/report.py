@@ -2,19 +2,17 @@
 
 from vit_atlas.io.files import atomic_file
 from vit_atlas.paths import REPORT
-from vit_atlas.settings import read_settings
+from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    sections = read_settings(
-        "data", "model", "augment", "finetune", "evaluate", "embeddings", "attention", "captioner", "captions"
-    )
+    settings = load_settings()
 
     from vit_atlas.report import render_report
     from vit_atlas.tracking import mirror
 
-    page = render_report(sections)
+    page = render_report(settings)
     with atomic_file(REPORT) as temporary:
         temporary.write_text(page, encoding="utf-8")
     mirror()

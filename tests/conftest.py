@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_settings import params_text
+from vit_atlas import settings
+
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -16,6 +19,13 @@ def _folder(variable: str, default: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{variable} is not set and {default} is not beside the repository: no such folder as {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def tests_own_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Commands outside a project find settings of the tests' own, whatever params.yaml of this repository says."""
+    settings.INSTALLED = tmp_path_factory.mktemp("settings") / "params.yaml"
+    settings.INSTALLED.write_text(params_text())
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
 from typer.testing import CliRunner
 
+from tests.tiny_settings import tiny
 from vit_atlas.cli import commands
 from vit_atlas.data.manifest import COLUMNS
 from vit_atlas.errors import AtlasError
@@ -39,9 +40,9 @@ def make_model(folder: Path, name: str = "embedded", classes: tuple[str, ...] = 
         for split in ("train", "train", "val", "test")
     ]
     sections = {
-        "model": ModelSettings(name=name),
-        "augment": AugmentSettings(),
-        "finetune": FinetuneSettings(**settings),
+        "model": tiny(ModelSettings, name=name),
+        "augment": tiny(AugmentSettings),
+        "finetune": tiny(FinetuneSettings, **settings),
     }
     history = pd.DataFrame({"step": [1, 2, 3], "val_accuracy": [None, 0.8, 0.7]})
     write_card(folder, sections, pd.DataFrame(rows), history)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
+from tests.tiny_settings import tiny
 from vit_atlas.attention.artefacts import Diagnosis
 from vit_atlas.attention.photos import choose_photos
 from vit_atlas.attention.pictures import (
@@ -26,8 +27,8 @@ from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
 
-SETTINGS = AttentionSettings(
-    count=2, scored_photos=8, faithfulness_photos=1, faithfulness_steps=1, bootstrap_samples=200
+SETTINGS = tiny(
+    AttentionSettings, count=2, scored_photos=8, faithfulness_photos=1, faithfulness_steps=1, bootstrap_samples=200
 )
 
 

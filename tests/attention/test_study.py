@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.tiny_settings import tiny
 from vit_atlas.attention import study as module
 from vit_atlas.attention.artefacts import Diagnosis
 from vit_atlas.attention.collect import collect, with_masks
@@ -18,8 +19,8 @@ from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
 
-SETTINGS = AttentionSettings(
-    scored_photos=20, faithfulness_photos=2, faithfulness_steps=2, bootstrap_samples=200, seed=3
+SETTINGS = tiny(
+    AttentionSettings, scored_photos=20, faithfulness_photos=2, faithfulness_steps=2, bootstrap_samples=200, seed=3
 )
 
 
@@ -133,10 +134,10 @@ def test_keys_stay_the_same_without_masks(project: Project, tmp_path: Path) -> N
 
 
 def test_scoring_and_faithfulness_can_be_turned_off(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    none = AttentionSettings(scored_photos=0)
+    none = tiny(AttentionSettings, scored_photos=0)
     assert run_study(project.classifier, project.manifest, none).found is None
     monkeypatch.setattr(module, "deletion_insertion", None)
-    quick = AttentionSettings(scored_photos=4, faithfulness_photos=0, methods=("head_mean", "gaussian"))
+    quick = tiny(AttentionSettings, scored_photos=4, faithfulness_photos=0, methods=("head_mean", "gaussian"))
     study = run_study(project.classifier, project.manifest, quick)
     assert len(study.faithfulness) == 0
     assert study_metrics(study, quick)["head_mean.faithfulness"] is None
@@ -144,7 +145,7 @@ def test_scoring_and_faithfulness_can_be_turned_off(project: Project, monkeypatc
 
 def test_the_best_head_alone_needs_masks(project: Project) -> None:
     with pytest.raises(AtlasError, match="best_head alone, but no training or validation photo has a usable mask"):
-        run_study(project.classifier, project.manifest.assign(mask=""), AttentionSettings(methods=("best_head",)))
+        run_study(project.classifier, project.manifest.assign(mask=""), tiny(AttentionSettings, methods=("best_head",)))
 
 
 def test_table_by_class() -> None:

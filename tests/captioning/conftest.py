@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoModelForImageClassification
 
 from tests.tiny_models import save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.settings import CaptionerSettings
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
@@ -76,7 +77,8 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def small():
     """Settings of a captioner that learns the squares in seconds."""
-    return CaptionerSettings(
+    return tiny(
+        CaptionerSettings,
         image_size=32,
         layers=(2, -1),
         width=32,

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tests.tiny_settings import VALUES, params_text, tiny
 from vit_atlas.captioning.measure.atlas import make_caption_atlas
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.arrays import LEVELS, read_arrays, unpack_maps
 from vit_atlas.io.files import read_json
-from vit_atlas.settings import CaptionsSettings
+from vit_atlas.settings import CaptionsSettings, CatrSettings
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def pictures():
 
 def test_metrics_table_and_strips(trained):
     Image.new("RGB", (64, 48), (220, 30, 30)).save("data/captioning/images/gallery.jpg")
-    make_caption_atlas(CaptionsSettings(count=2, beams=2))
+    make_caption_atlas(tiny(CaptionsSettings, count=2, beams=2))
     metrics = read_json("metrics/caption.json")
     assert metrics["photos_with_captions"] == 9
     assert metrics["photos"] == 10
@@ -45,7 +46,7 @@ def test_metrics_table_and_strips(trained):
 
 
 def test_the_page_gets_every_word_with_its_map_and_the_nouns_outlines(trained):
-    make_caption_atlas(CaptionsSettings(count=2))
+    make_caption_atlas(tiny(CaptionsSettings, count=2))
     content = read_json("build/captions/captions.json")
     table = pd.read_csv("build/captions.csv").set_index("image")
     arrays = read_arrays("build/captions/maps.npz", "caption-attn")
@@ -66,7 +67,7 @@ def test_the_page_gets_every_word_with_its_map_and_the_nouns_outlines(trained):
 
 
 def test_same_input_same_bytes(trained):
-    settings = CaptionsSettings(count=1)
+    settings = tiny(CaptionsSettings, count=1)
     make_caption_atlas(settings)
     files = ("plots/captions/51.png", "metrics/caption.json", "build/captions/maps.npz", "build/captions/captions.json")
     first = [Path(name).read_bytes() for name in files]
@@ -77,7 +78,7 @@ def test_same_input_same_bytes(trained):
 def test_photos_without_any_captions_work(trained):
     for name in ("captions.csv", "objects.jsonl"):
         Path("data/captioning", name).unlink()
-    make_caption_atlas(CaptionsSettings(photos=("03.png", "51.png"), max_length=2, layer=0, head=1))
+    make_caption_atlas(tiny(CaptionsSettings, photos=("03.png", "51.png"), max_length=2, layer=0, head=1))
     metrics = read_json("metrics/caption.json")
     assert metrics["photos_with_captions"] == 0
     assert metrics["bleu_4"] is None
@@ -96,7 +97,7 @@ def test_photos_without_any_captions_work(trained):
 )
 def test_wrong_settings_are_named_and_nothing_is_written(trained, settings, expected):
     with pytest.raises(AtlasError, match=expected):
-        make_caption_atlas(CaptionsSettings(**settings))
+        make_caption_atlas(tiny(CaptionsSettings, **settings))
     assert not Path("plots").exists()
     assert not Path("metrics").exists()
 
@@ -104,7 +105,7 @@ def test_wrong_settings_are_named_and_nothing_is_written(trained, settings, expe
 def test_photo_of_one_pixel_is_named(trained):
     Image.new("RGB", (1, 1)).save("data/captioning/images/dot.png")
     with pytest.raises(AtlasError, match=r"dot\.png is 1x1 pixels"):
-        make_caption_atlas(CaptionsSettings())
+        make_caption_atlas(tiny(CaptionsSettings))
     assert not Path("metrics").exists()
 
 
@@ -112,11 +113,11 @@ def test_no_test_split_is_one_sentence(trained):
     table = Path("data/captioning/captions.csv")
     table.write_text(table.read_text().replace(",test", ",val"))
     with pytest.raises(AtlasError, match="no photo in the split `test`"):
-        make_caption_atlas(CaptionsSettings())
+        make_caption_atlas(tiny(CaptionsSettings))
 
 
 def test_stages_read_their_own_section(project, root, monkeypatch, capsys):
-    Path("params.yaml").write_text("captioner: {kind: catr, checkpoint: none.pth}\n")
+    Path("params.yaml").write_text(params_text(captioner=VALUES[CatrSettings] | {"checkpoint": "none.pth"}))
     runpy.run_path(str(root / "stages" / "caption_train.py"), run_name="__main__")
     assert read_json("build/captioner/captioner.json")["kind"] == "catr"
     with pytest.raises(SystemExit):

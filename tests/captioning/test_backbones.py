@@ -4,6 +4,7 @@ from PIL import Image
 from transformers import AutoModel
 
 from tests.tiny_models import save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.captioning.model.backbones import describe_backbone, load_backbone, make_backbone
 from vit_atlas.captioning.model.efficientnet import EfficientNetBackbone, EfficientNetLite2
 from vit_atlas.errors import AtlasError
@@ -17,8 +18,8 @@ PHOTOS = [Image.new("RGB", (50, 40), (200, 90, 30)), Image.effect_noise((30, 60)
 def test_patch_features_lie_on_the_grid_without_special_tokens(tmp_path, monkeypatch, family):
     monkeypatch.chdir(tmp_path)
     save_pretrained(family, tmp_path / "pretrained")
-    load_pretrained(ModelSettings(name="pretrained", image_size=48), ["a", "b"], 0).save("build/model")
-    settings = CaptionerSettings(image_size=44, layers=(1, -1))
+    load_pretrained(tiny(ModelSettings, name="pretrained", image_size=48), ["a", "b"], 0).save("build/model")
+    settings = tiny(CaptionerSettings, image_size=44, layers=(1, -1))
     backbone = make_backbone(settings)
     assert (backbone.grid, backbone.channels) == ((5, 5), 32)
     features = backbone(PHOTOS)
@@ -44,9 +45,9 @@ def test_patch_features_lie_on_the_grid_without_special_tokens(tmp_path, monkeyp
 def test_a_side_smaller_than_a_patch_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_pretrained("vit", tmp_path / "pretrained", patch_size=64, image_size=64)
-    load_pretrained(ModelSettings(name="pretrained"), ["a", "b"], 0).save("build/model")
+    load_pretrained(tiny(ModelSettings, name="pretrained"), ["a", "b"], 0).save("build/model")
     with pytest.raises(AtlasError, match=r"captioner\.image_size is 32, less than a patch of 64x64"):
-        make_backbone(CaptionerSettings(image_size=32))
+        make_backbone(tiny(CaptionerSettings, image_size=32))
 
 
 def test_efficientnet_comes_back_from_its_folder(tmp_path):
@@ -56,7 +57,9 @@ def test_efficientnet_comes_back_from_its_folder(tmp_path):
     assert backbone.grid == (3, 3)
     assert features.shape == (2, 1280, 3, 3)
     backbone.save(tmp_path)
-    again = load_backbone(tmp_path, describe_backbone(CaptionerSettings(backbone="efficientnet_lite2", image_size=65)))
+    again = load_backbone(
+        tmp_path, describe_backbone(tiny(CaptionerSettings, backbone="efficientnet_lite2", image_size=65))
+    )
     torch.testing.assert_close(again(PHOTOS), features)
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.tiny_settings import tiny
 from vit_atlas.captioning.dataset import read_captions
 from vit_atlas.captioning.model.backbones import ViTBackbone
 from vit_atlas.captioning.model.captioner import SearchOptions
@@ -10,7 +11,7 @@ from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
-from vit_atlas.settings import CaptionerSettings
+from vit_atlas.settings import CatrSettings, HubSettings
 from vit_atlas.training.callbacks import Progress
 
 
@@ -87,7 +88,7 @@ def test_features_are_computed_once_and_a_cut_off_computation_goes_on(project, s
 
 @pytest.mark.parametrize(
     "settings",
-    [CaptionerSettings(kind="catr", checkpoint="x.pth"), CaptionerSettings(kind="hub", name="somebody/captioner")],
+    [tiny(CatrSettings, checkpoint="x.pth"), tiny(HubSettings)],
 )
 def test_a_published_captioner_is_only_written_down(project, settings):
     train_captioner(settings)

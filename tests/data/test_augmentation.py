@@ -8,11 +8,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from transformers import ViTImageProcessor
 
+from tests.tiny_settings import tiny
 from vit_atlas.data.augmentation import PhotoAugmentation, photo_seed
 from vit_atlas.settings import AugmentSettings
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
-PLAIN = AugmentSettings(policy="none", crop_scale=(1.0, 1.0), horizontal_flip=0.0)
+PLAIN = tiny(AugmentSettings, policy="none", crop_scale=(1.0, 1.0), horizontal_flip=0.0)
 
 
 def augmentation(settings: AugmentSettings, seed: int = 0, size: tuple[int, int] = (32, 48)) -> PhotoAugmentation:
@@ -38,7 +39,7 @@ class Views(Dataset):
 
 
 def gathered(**options: Any) -> dict[int, Tensor]:
-    loader = DataLoader(Views(AugmentSettings()), **options)
+    loader = DataLoader(Views(tiny(AugmentSettings)), **options)
     return {int(index): view for indices, views in loader for index, view in zip(indices, views, strict=True)}
 
 
@@ -51,7 +52,7 @@ def test_workers_batch_size_and_order_change_nothing() -> None:
 
 
 def test_a_view_is_a_function_of_seed_view_and_photo() -> None:
-    settings = AugmentSettings()
+    settings = tiny(AugmentSettings)
     views = {
         (seed, view, name): augmentation(settings, seed)(photo(), name, view)
         for seed, view, name in product((0, 1), (0, 1), ("a.jpg", "b.jpg"))
@@ -64,7 +65,7 @@ def test_a_view_is_a_function_of_seed_view_and_photo() -> None:
 
 
 def test_other_randomness_is_neither_used_nor_disturbed() -> None:
-    augment = augmentation(AugmentSettings())
+    augment = augmentation(tiny(AugmentSettings))
     torch.manual_seed(3)
     first = augment(photo(), "a.jpg", 0)
     after = torch.rand(1)
@@ -76,7 +77,7 @@ def test_other_randomness_is_neither_used_nor_disturbed() -> None:
 
 @pytest.mark.parametrize("policy", ["autoaugment", "trivialaugment", "randaugment", "none"])
 def test_every_policy_gives_the_models_input(policy: Any) -> None:
-    settings = AugmentSettings(policy=policy)
+    settings = tiny(AugmentSettings, policy=policy)
     view = augmentation(settings)(photo(), "a.jpg", 0)
     assert view.shape == (3, 32, 48)
     assert view.dtype == torch.float32
@@ -100,7 +101,7 @@ def test_mirroring() -> None:
 def test_crops_keep_to_their_scale() -> None:
     white = Image.new("RGB", (64, 64), "white")
     white.paste((0, 0, 0), (0, 0, 32, 64))
-    settings = AugmentSettings(policy="none", crop_scale=(0.05, 0.05), crop_ratio=(1.0, 1.0), horizontal_flip=0.0)
+    settings = tiny(AugmentSettings, policy="none", crop_scale=(0.05, 0.05), crop_ratio=(1.0, 1.0), horizontal_flip=0.0)
     augment = augmentation(settings, size=(16, 16))
     uniform = [view.std(dim=(1, 2)).max() < 0.05 for view in (augment(white, "a.jpg", number) for number in range(30))]
     # A crop of a twentieth of the area seldom meets the edge between black and white.

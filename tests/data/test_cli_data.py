@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.tiny_settings import params_text
 from vit_atlas.cli.data import app
 
 
@@ -35,6 +36,6 @@ def test_check_reads_the_projects_own_settings(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text("data: {test_fraction: 0.5, val_fraction: 0.2}\n")
+    (tmp_path / "params.yaml").write_text(params_text(data={"test_fraction": 0.5, "val_fraction": 0.2}))
     result = CliRunner().invoke(app, ["check", "photos"])
     assert "(8 train, 2 val, 10 test)" in result.stdout

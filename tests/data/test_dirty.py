@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 import vit_atlas.data.remembered as remembered
 from tests.data.broken_files import BROKEN, CONVERTED, MAX_PIXELS, black_png, chunk, jpeg, place_broken
+from tests.tiny_settings import tiny
 from vit_atlas.data.layouts import find_layout
 from vit_atlas.data.photos import LARGEST_PHOTO, PhotoError, opened
 from vit_atlas.data.prepare import Prepared, prepare, summary, write_prepared
@@ -18,7 +19,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.paths import PREPARED
 from vit_atlas.settings import DataSettings
 
-SETTINGS = DataSettings(max_pixels=MAX_PIXELS)
+SETTINGS = tiny(DataSettings, max_pixels=MAX_PIXELS)
 
 
 @pytest.fixture
@@ -127,10 +128,10 @@ def test_a_changed_mask_is_looked_at_again(many: Path, cache: Path) -> None:
 
 def test_other_settings_remember_nothing_and_files_that_are_gone_are_forgotten(many: Path, cache: Path) -> None:
     prepare(many, SETTINGS, cache)
-    assert prepare(many, DataSettings(max_pixels=700), cache).decoded == 180
+    assert prepare(many, tiny(DataSettings, max_pixels=700), cache).decoded == 180
     (only,) = cache.iterdir()
     shutil.rmtree(many / "cow")
-    assert prepare(many, DataSettings(max_pixels=700), cache).decoded == 0
+    assert prepare(many, tiny(DataSettings, max_pixels=700), cache).decoded == 0
     with sqlite3.connect(only) as database:
         assert database.execute("SELECT count(*) FROM inspections").fetchone() == (120,)
 
@@ -211,6 +212,6 @@ def test_no_stage_opens_what_would_fill_the_memory(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(whole[:8] + chunk(header[:4], header[4:]) + whole[33:])
     with pytest.raises(PhotoError, match="50000x50000 pixels"), opened(tmp_path / "bomb.png"):
         pass
-    assert DataSettings(max_pixels=LARGEST_PHOTO).max_pixels == LARGEST_PHOTO
+    assert tiny(DataSettings, max_pixels=LARGEST_PHOTO).max_pixels == LARGEST_PHOTO
     with pytest.raises(ValidationError):
-        DataSettings(max_pixels=LARGEST_PHOTO + 1)
+        tiny(DataSettings, max_pixels=LARGEST_PHOTO + 1)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import vit_atlas.data.verify as verify
+from tests.tiny_settings import tiny, tiny_settings
 from vit_atlas.data.layouts import Candidate
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
@@ -21,9 +22,9 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
 from vit_atlas.io.summary import write_summary
 from vit_atlas.paths import CLASS_COUNTS, PREPARE_METRICS, PREPARED, REJECTED
-from vit_atlas.settings import DataSettings, load_settings
+from vit_atlas.settings import DataSettings
 
-SETTINGS = DataSettings(max_pixels=10_000)
+SETTINGS = tiny(DataSettings, max_pixels=10_000)
 
 
 def rows(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -200,7 +201,7 @@ def test_a_test_split_alone_has_nothing_to_train_on(split_folder: Path) -> None:
 
 def test_a_fraction_of_zero_that_empties_a_split_is_named(two_classes: Path) -> None:
     with pytest.raises(AtlasError, match=r"the test split of .* is empty with data\.test_fraction: 0\.0"):
-        prepare(two_classes, DataSettings(test_fraction=0.0))
+        prepare(two_classes, tiny(DataSettings, test_fraction=0.0))
 
 
 def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., Path]) -> None:
@@ -215,9 +216,7 @@ def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., 
     assert (prepared.metrics["train"], prepared.metrics["val"], prepared.metrics["test"]) == (10, 2, 2)
 
 
-def test_the_stages_write_the_contract(
-    root: Path, two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_stages_write_the_contract(two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(two_classes, "data/classification")
     Path("data/classification/cat/empty.jpg").touch()
@@ -230,7 +229,7 @@ def test_the_stages_write_the_contract(
     first = frame.set_index("image_id").loc["cat/0.jpg"]
     assert first["path"] == "data/classification/cat/0.jpg"
     assert (first["label"], first["width"], first["height"], len(first["sha256"])) == (0, 40, 30, 64)
-    write_summary(summarise(load_settings(root / "params.yaml")))
+    write_summary(summarise(tiny_settings()))
     assert read_json(PREPARE_METRICS)["layout"] == "image-folder"
     counts = CLASS_COUNTS.read_text().splitlines()
     assert counts[0] == "class_name,split,photos"
@@ -250,7 +249,7 @@ def test_many_workers_find_what_one_finds(two_classes: Path, monkeypatch: pytest
 
 @pytest.mark.real_data
 def test_pets_mini(real_data: Path) -> None:
-    prepared = prepare(real_data / "pets-mini", DataSettings())
+    prepared = prepare(real_data / "pets-mini", tiny(DataSettings))
     metrics = prepared.metrics
     assert (metrics["layout"], metrics["classes"], metrics["photos"], metrics["test"]) == ("oxford-pets", 37, 1027, 148)
     converted = prepared.manifest[prepared.manifest["conversions"] != ""]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.tiny_settings import tiny
 from vit_atlas.data.photos import open_mask, open_photo
 from vit_atlas.data.prepare import prepare
 from vit_atlas.data.stickers.backgrounds import BUSY, CALM
@@ -101,7 +102,7 @@ def test_the_pixels_are_the_ones_of_every_other_machine(fake_stamps) -> None:
 def test_the_classification_sample_is_a_folder_that_prepare_reads_with_a_mask_for_each(fake_stamps, tmp_path) -> None:
     source, table = fake_stamps
     write_classification(tmp_path, source, table, 0, COUNTS)
-    prepared = prepare(tmp_path, DataSettings())
+    prepared = prepare(tmp_path, tiny(DataSettings))
     metrics = prepared.metrics
     assert metrics["layout"] == "image-folder-with-splits"
     assert prepared.classes == ["bird", "fish", "tool"]

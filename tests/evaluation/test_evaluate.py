@@ -11,6 +11,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
 
 from tests.tiny_models import FAMILIES, save_pretrained
+from tests.tiny_settings import params_text, tiny
 from vit_atlas.data.manifest import COLUMNS, write_manifest
 from vit_atlas.errors import AtlasError
 from vit_atlas.evaluation import evaluate as evaluation
@@ -28,7 +29,7 @@ from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.models.inference import forward, head_of, shared_blocks
 from vit_atlas.settings import EvaluateSettings, ModelSettings
 
-STAGE = Path(__file__).parents[1] / "stages" / "evaluate.py"
+STAGE = Path(__file__).parents[2] / "stages" / "evaluate.py"
 CLASSES = ["blue", "green", "red"]
 COLOURS = {"blue": (30, 40, 200), "green": (30, 190, 60), "red": (210, 40, 30)}
 SIZES = ((40, 30), (30, 50), (200, 12))
@@ -65,9 +66,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     ViTForImageClassification(config).save_pretrained("tiny")
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("tiny")
-    load_pretrained(ModelSettings(name="tiny"), CLASSES, seed=3).save("build/model")
+    load_pretrained(tiny(ModelSettings, name="tiny"), CLASSES, seed=3).save("build/model")
     Path("params.yaml").write_text(
-        "model: {name: tiny}\nevaluate: {batch_size: 4, bootstrap_samples: 100, mistakes: 5, reference_accuracy: 0.9}\n"
+        params_text(
+            model={"name": "tiny"},
+            evaluate={"batch_size": 4, "bootstrap_samples": 100, "mistakes": 5, "reference_accuracy": 0.9},
+        )
     )
     return tmp_path
 
@@ -123,7 +127,9 @@ def test_predictions_are_those_of_the_pipeline(project: Path) -> None:
 
 
 def test_without_probe_the_pretrained_model_is_not_loaded(project: Path) -> None:
-    Path("params.yaml").write_text("model: {name: nowhere}\nevaluate: {linear_probe: false, bootstrap_samples: 100}\n")
+    Path("params.yaml").write_text(
+        params_text(model={"name": "nowhere"}, evaluate={"linear_probe": False, "bootstrap_samples": 100})
+    )
     run_stage()
     assert not [key for key in read_json("metrics/evaluate.json") if "probe" in key or "reference" in key]
 
@@ -171,7 +177,7 @@ def test_diverged_model_is_named(project: Path) -> None:
         head_of(broken.model).weight.fill_(float("nan"))
     manifest = evaluation_manifest()
     with pytest.raises(AtlasError, match="learning_rate"):
-        evaluate(manifest, CLASSES, broken, None, EvaluateSettings())
+        evaluate(manifest, CLASSES, broken, None, tiny(EvaluateSettings))
 
 
 def evaluation_manifest() -> pd.DataFrame:
@@ -198,7 +204,7 @@ def test_blocks_in_common_run_once_and_change_nothing(
     project: Path, family: str, changed: tuple[str, ...], shared: int
 ) -> None:
     save_pretrained(family, Path("many"))
-    sizes = ModelSettings(name="many", image_size=32)
+    sizes = tiny(ModelSettings, name="many", image_size=32)
     finetuned, pretrained = (load_pretrained(sizes, CLASSES, seed) for seed in (1, 2))
     with torch.no_grad():
         for name, parameter in finetuned.model.named_parameters():
@@ -215,7 +221,7 @@ def test_blocks_in_common_run_once_and_change_nothing(
 
 
 def settings(**values: int) -> EvaluateSettings:
-    return EvaluateSettings(bootstrap_samples=1000, **values)
+    return tiny(EvaluateSettings, bootstrap_samples=1000, **values)
 
 
 def test_summary_of_a_case_done_by_hand() -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from tests.tiny_models import save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.captioning.model.backbones import describe_backbone, make_backbone
 from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
 from vit_atlas.captioning.model.trained import save_captioner
@@ -39,7 +40,7 @@ def save_classifier(folder: Path, family: str = "vit", **extra: Any) -> Path:
 
 
 def save_tiny_captioner() -> None:
-    settings = CaptionerSettings(layers=(-1,), width=16, heads=2, decoder_layers=1, image_size=32)
+    settings = tiny(CaptionerSettings, layers=(-1,), width=16, heads=2, decoder_layers=1, image_size=32)
     backbone = make_backbone(settings)
     tokenizer = learn_vocabulary(["a red square", "one blue square"], 1)
     shape = NetworkShape(

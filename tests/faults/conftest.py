@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.pipeline.conftest import TINY_SETTINGS, write_captions, write_photos, write_tiny_vit
+from tests.tiny_settings import SECTIONS, params_text
 
 NEVER: dict[str, Any] = {"kind": "never"}
 TRAINING = {
@@ -88,11 +89,8 @@ def workshop(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 def trained(root: Path, workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project after prepare, finetune and caption-train that nobody disturbed. Tests change copies of it."""
     folder = tmp_path_factory.mktemp("trained")
-    settings = yaml.safe_load((root / "params.yaml").read_text())
-    for changes in (TINY_SETTINGS, TRAINING):
-        for section, values in changes.items():
-            settings[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    changes = {name: TINY_SETTINGS.get(name, {}) | TRAINING.get(name, {}) for name in SECTIONS}
+    (folder / "params.yaml").write_text(params_text(**changes))
     write_photos(folder / "data" / "classification", photos=12)
     write_captions(folder / "data" / "captioning")
     write_tiny_vit(folder / "tiny-vit")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.finetune.test_run import fill_project
+from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import read_manifest
 from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.models.classifier import load_pretrained
@@ -22,7 +23,7 @@ def rows(name: str) -> pd.DataFrame:
 def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     fill_project()
-    classifier = load_pretrained(ModelSettings(name="pretrained"), ["blue", "red"], seed=0)
+    classifier = load_pretrained(tiny(ModelSettings, name="pretrained"), ["blue", "red"], seed=0)
     trunk = {name: value.clone() for name, value in classifier.model.base_model.state_dict().items()}
     before = head_of(classifier.model).weight.clone()
     start_from_probe(classifier, rows("train"), rows("val"), batch_size=4)

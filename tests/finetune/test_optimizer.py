@@ -1,6 +1,7 @@
 import pytest
 
 from tests.tiny_models import FAMILIES, tiny_model
+from tests.tiny_settings import tiny
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.models.trunk import blocks
 from vit_atlas.settings import FinetuneSettings
@@ -21,7 +22,7 @@ def by_name(family: str, settings: FinetuneSettings, trainable: int | None = Non
 
 @every_family
 def test_rates_fall_from_the_last_block_down(family: str) -> None:
-    settings = FinetuneSettings(learning_rate=1.0, head_learning_rate=5.0, layer_decay=0.5)
+    settings = tiny(FinetuneSettings, learning_rate=1.0, head_learning_rate=5.0, layer_decay=0.5)
     rates = {name: rate for name, (rate, _) in by_name(family, settings).items()}
     path = blocks(tiny_model(family))[0]
     for block, expected in enumerate([0.125, 0.25, 0.5, 1.0]):
@@ -33,7 +34,7 @@ def test_rates_fall_from_the_last_block_down(family: str) -> None:
 
 @every_family
 def test_only_matrices_are_decayed(family: str) -> None:
-    decays = {name: decay for name, (_, decay) in by_name(family, FinetuneSettings(weight_decay=0.3)).items()}
+    decays = {name: decay for name, (_, decay) in by_name(family, tiny(FinetuneSettings, weight_decay=0.3)).items()}
     spared = [name for name, decay in decays.items() if decay == 0]
     assert all(
         name in spared
@@ -45,11 +46,11 @@ def test_only_matrices_are_decayed(family: str) -> None:
 
 
 def test_head_learns_as_the_last_block_unless_told_otherwise() -> None:
-    assert by_name("vit", FinetuneSettings(learning_rate=0.5))["classifier.weight"][0] == 0.5
+    assert by_name("vit", tiny(FinetuneSettings, learning_rate=0.5))["classifier.weight"][0] == 0.5
 
 
 def test_first_group_is_the_last_blocks() -> None:
-    settings = FinetuneSettings(learning_rate=0.5, head_learning_rate=4.0, layer_decay=0.9)
+    settings = tiny(FinetuneSettings, learning_rate=0.5, head_learning_rate=4.0, layer_decay=0.9)
     assert parameter_groups(tiny_model("vit"), settings)[0]["lr"] == 0.5
 
 
@@ -57,7 +58,7 @@ def test_first_group_is_the_last_blocks() -> None:
 @pytest.mark.parametrize(("trainable", "learning"), [(0, []), (1, [3]), (3, [1, 2, 3])])
 def test_freezing(family: str, trainable: int, learning: list[int]) -> None:
     path = blocks(tiny_model(family))[0]
-    names = by_name(family, FinetuneSettings(), trainable)
+    names = by_name(family, tiny(FinetuneSettings), trainable)
     found = {int(name.split(f"{path}.")[1].split(".")[0]) for name in names if f".{path}." in name}
     assert sorted(found) == learning
     assert any(".layernorm." in name and path not in name for name in names) == bool(trainable)

@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import pipeline
 
 from tests.tiny_models import save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import COLUMNS, write_manifest
 from vit_atlas.errors import AtlasError
 from vit_atlas.finetune.run import finetune
@@ -79,9 +80,9 @@ def fill_project() -> None:
 def run(**changed: Any) -> None:
     defaults = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "trainable_blocks": 2, "checkpoint_steps": 2}
     finetune(
-        ModelSettings(name="pretrained"),
-        AugmentSettings(crop_scale=(0.5, 1.0)),
-        FinetuneSettings(**defaults | changed),
+        tiny(ModelSettings, name="pretrained"),
+        tiny(AugmentSettings, crop_scale=(0.5, 1.0)),
+        tiny(FinetuneSettings, **defaults | changed),
     )
 
 
@@ -115,7 +116,7 @@ def test_saved_model_is_the_best_epochs_and_works_in_a_pipeline(project: Path) -
 @pytest.mark.parametrize(("trainable_blocks", "frozen"), [(0, 4), (1, 3), (3, 1)])
 def test_frozen_blocks_stay_and_the_others_learn(project: Path, trainable_blocks: int, frozen: int) -> None:
     run(trainable_blocks=trainable_blocks)
-    before = load_pretrained(ModelSettings(name="pretrained"), CLASSES_MADE, 0).model.vit
+    before = load_pretrained(tiny(ModelSettings, name="pretrained"), CLASSES_MADE, 0).model.vit
     after = load_finetuned().model.vit
     changed = [
         not torch.equal(old.mlp.fc1.weight, new.mlp.fc1.weight)
@@ -130,7 +131,7 @@ def test_cached_trunk_trains_as_the_frozen_model_would(project: Path) -> None:
     """With as many views as epochs the cache changes nothing but the precision of the trunk's output."""
     run(trainable_blocks=4, cached_views=3, learning_rate=1e-3)
     cached = pd.read_csv(HISTORY)
-    model = load_pretrained(ModelSettings(name="pretrained"), CLASSES_MADE, 0)
+    model = load_pretrained(tiny(ModelSettings, name="pretrained"), CLASSES_MADE, 0)
     embeddings = model.model.vit.embeddings
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vit_atlas.finetune.run.load_pretrained", lambda *_: model)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from tests.tiny_settings import tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.models import embedded
 from vit_atlas.models.classifier import load_pretrained
@@ -58,7 +59,7 @@ def test_is_fetched_once_and_loads_by_name(folder: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("VIT_ATLAS_CACHE", str(folder.parent))
     monkeypatch.setattr(embedded, "download_onnx", lambda _: pytest.fail("downloaded again"))
     assert embedded.embedded_folder() == folder
-    classifier = load_pretrained(ModelSettings(name="embedded"), ["a", "b"], 0)
+    classifier = load_pretrained(tiny(ModelSettings, name="embedded"), ["a", "b"], 0)
     assert classifier.image_size == (224, 224)
     assert classifier.layout.grid == (16, 16)
     assert position_embedding(classifier.model).shape == (37, 37, 384)

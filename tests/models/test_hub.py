@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import errors
 
+from tests.tiny_settings import tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.models import hub
 from vit_atlas.models.classifier import load_pretrained
@@ -17,7 +18,7 @@ RESPONSE = SimpleNamespace(headers={}, request=None, status_code=404)
 
 
 def sentence(error: Exception, cause: Exception | None = None, revision: str | None = None) -> str:
-    settings = ModelSettings(name="some/model", revision=revision)
+    settings = tiny(ModelSettings, name="some/model", revision=revision)
     with pytest.raises(AtlasError) as caught, explained(settings):
         raise error from cause
     text = str(caught.value)
@@ -57,7 +58,7 @@ def test_anything_else_names_the_model_and_the_reason() -> None:
 
 
 def test_programming_errors_are_not_dressed_up() -> None:
-    with pytest.raises(TypeError), explained(ModelSettings()):
+    with pytest.raises(TypeError), explained(tiny(ModelSettings)):
         raise TypeError
 
 
@@ -66,18 +67,18 @@ def test_offline_without_a_cached_model(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(AtlasError, match="hub cannot be reached and google/vit-base-patch16-384 is not in the local"):
-        load_pretrained(ModelSettings(name="google/vit-base-patch16-384"), ["a", "b"], 0)
+        load_pretrained(tiny(ModelSettings, name="google/vit-base-patch16-384"), ["a", "b"], 0)
 
 
 def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").touch()
     monkeypatch.setattr(hub, "embedded_folder", lambda: Path("cache/embedded-vit"))
-    assert model_source(ModelSettings(name=str(tmp_path))) == str(tmp_path)
-    assert model_source(ModelSettings(name="google/vit-base-patch16-384")) == "google/vit-base-patch16-384"
-    assert model_source(ModelSettings(name="embedded")) == "cache/embedded-vit"
+    assert model_source(tiny(ModelSettings, name=str(tmp_path))) == str(tmp_path)
+    assert model_source(tiny(ModelSettings, name="google/vit-base-patch16-384")) == "google/vit-base-patch16-384"
+    assert model_source(tiny(ModelSettings, name="embedded")) == "cache/embedded-vit"
 
 
 @pytest.mark.parametrize("name", ["./here", "/no/such", "~/no-such-folder", "a/b/c"])
 def test_paths_that_do_not_exist(name: str) -> None:
     with pytest.raises(AtlasError, match="no folder has that name"):
-        model_source(ModelSettings(name=name))
+        model_source(tiny(ModelSettings, name=name))

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageClassification, SwinConfig, ViTImageProcessor, pipeline
 
 from tests.tiny_models import CONFIGS, save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import Classifier, load_finetuned, load_pretrained
 from vit_atlas.settings import ModelSettings
@@ -16,7 +17,7 @@ CLASSES = ["ant", "bee", "cow"]
 
 
 def load(folder: Path, size: int | tuple[int, int] | None = None, seed: int = 0) -> Classifier:
-    return load_pretrained(ModelSettings(name=str(folder), image_size=size), CLASSES, seed)
+    return load_pretrained(tiny(ModelSettings, name=str(folder), image_size=size), CLASSES, seed)
 
 
 def photo(width: int = 50, height: int = 37) -> Image.Image:

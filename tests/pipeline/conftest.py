@@ -15,7 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 
-CODE = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", "stages", "src", "conf")
+from tests.tiny_settings import params_text
+
+CODE = ("dvc.yaml", ".gitignore", ".dvcignore", "stages", "src", "conf")
 STAGES = [
     "prepare",
     "finetune",
@@ -196,8 +198,7 @@ def make_project(root: Path, folder: Path) -> Project:
         else:
             shutil.copy(root / name, folder / name)
     project = Project(folder)
-    for section, values in TINY_SETTINGS.items():
-        project.set(section, **values)
+    (folder / "params.yaml").write_text(params_text(**TINY_SETTINGS))
     write_photos(folder / "data" / "classification", photos=12)
     write_captions(folder / "data" / "captioning")
     write_tiny_vit(folder / "tiny-vit")

@@ -39,16 +39,28 @@ def test_editing_a_score_never_trains_again(root: Path, stage: str, module: str)
 
 
 def sections_read(script: Path) -> set[str]:
-    """Sections that a script reads (``settings.data``, or those that read_settings names), or a summary behind it."""
-    summaries = {path for name, path in file_closure(script).items() if name.endswith(".summary")}
-    read: set[str] = set()
-    for path in {script, *summaries} if script.name == "metrics.py" else {script}:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "settings":
-                read |= {node.attr} & set(Settings.model_fields)
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_settings":
-                read |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}  # type: ignore[misc]
-    return read
+    """Sections that a script reads as ``settings.data``; one that hands all on is asked for what its summaries read."""
+    tree = ast.parse(script.read_text())
+    hands_on = any(
+        isinstance(node, ast.Call) and any(getattr(argument, "id", "") == "settings" for argument in node.args)
+        for node in ast.walk(tree)
+    )
+    if hands_on and script.name == "report.py":
+        return set(Settings.model_fields)
+    summaries = [path for name, path in file_closure(script).items() if name.endswith(".summary") and hands_on]
+    trees = [tree, *(ast.parse(path.read_text()) for path in summaries)]
+    return {name for one in trees for node in ast.walk(one) for name in _sections(node)}
+
+
+def _sections(node: ast.AST) -> set[str]:
+    """The section in ``settings.data`` or ``load_settings().data``."""
+    if not isinstance(node, ast.Attribute):
+        return set()
+    base = node.value.func if isinstance(node.value, ast.Call) else node.value
+    return {node.attr} & set(Settings.model_fields) if getattr(base, "id", "") in _NAMES else set()
+
+
+_NAMES = ("settings", "load_settings")
 
 
 def test_params_are_the_sections_that_each_script_reads(root: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.tiny_settings import tiny_settings
 from vit_atlas.io.files import write_json
 from vit_atlas.report import render_report
-from vit_atlas.settings import ModelSettings
 
 from .synthetic import COLUMNS, EVIL, LAYERS, ROWS, fill, write_attention
 
@@ -55,7 +55,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 write_attention(name, cell=2)
                 write_json("build/prepared/classes.json", ["NA", "cat", *(f"breed {number}" for number in range(40))])
             found[kind] = folder / "index.html"
-            found[kind].write_text(render_report([ModelSettings()]), encoding="utf-8")
+            found[kind].write_text(render_report(tiny_settings()), encoding="utf-8")
     return found
 
 

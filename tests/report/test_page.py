@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tiny_settings import params_text, tiny_settings
 from vit_atlas.io.files import read_json, write_json
 from vit_atlas.report import explore, render_report
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture
 from vit_atlas.report.result import headline, numbers
-from vit_atlas.settings import EvaluateSettings, ModelSettings
 
 from .synthetic import ATTENTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
 
 STAGE = Path(__file__).parents[2] / "stages" / "report.py"
-SETTINGS = (ModelSettings(name="google/vit"), EvaluateSettings())
+SETTINGS = tiny_settings(model={"name": "google/vit"})
 
 
 class Page(HTMLParser):
@@ -227,7 +227,7 @@ def test_the_stage_writes_the_page_and_a_missing_result_for_mlflow_is_only_a_war
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill()
-    Path("params.yaml").write_text("model: {name: tiny}\n")
+    Path("params.yaml").write_text(params_text(model={"name": "tiny"}))
     runpy.run_path(str(STAGE), run_name="__main__")
     assert "<h2" in Path("report/index.html").read_text()
     assert capsys.readouterr().err.count("warning:") == 1

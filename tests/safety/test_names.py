@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.report.synthetic import fill
+from tests.tiny_settings import tiny, tiny_settings
 from vit_atlas.captioning.dataset import read_captions, read_objects
 from vit_atlas.cli.data import app
 from vit_atlas.data.manifest import read_classes, read_manifest
@@ -19,7 +20,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.io.names import safe_stems
 from vit_atlas.paths import CLASS_COUNTS, MANIFEST, REJECTED
 from vit_atlas.report import render_report
-from vit_atlas.settings import DataSettings, EvaluateSettings, ModelSettings
+from vit_atlas.settings import DataSettings
 
 CLASSES = ("--help", "NA", "line\nbreak", "<script>alert(1)<", "a\"b'c,d;e", "=1+1", "ünï 😀", "\x1b[2J")
 FILES = (
@@ -48,7 +49,7 @@ def odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture = Image.effect_noise((12, 10), 80).convert("RGB")
             picture.save(root / name / f"{stem}.jpg", quality=95)
             (root / name / f"{stem}.png").touch()
-    write_prepared(prepare(root, DataSettings()))
+    write_prepared(prepare(root, tiny(DataSettings)))
     return root
 
 
@@ -67,7 +68,7 @@ def test_tables_hold_every_name_as_it_is(odd_names: Path) -> None:
 
 def test_a_carriage_return_which_csv_readers_take_for_a_line_end_is_refused_by_name(odd_names: Path) -> None:
     (odd_names / "NA" / "old\rline.jpg").write_bytes((odd_names / "NA" / "-rf.jpg").read_bytes())
-    prepared = prepare(odd_names, DataSettings())
+    prepared = prepare(odd_names, tiny(DataSettings))
     assert ["NA/old\\rline.jpg", "odd-name"] in prepared.findings.rejected[["file", "kind"]].to_numpy().tolist()
     write_prepared(prepared)
     assert len(read_manifest()) == len(CLASSES) * len(FILES)
@@ -104,7 +105,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], lis
         folder.mkdir()
         monkeypatch.chdir(folder)
         fill(name)
-        return Tags(render_report((ModelSettings(name="google/vit"), EvaluateSettings()))).found
+        return Tags(render_report(tiny_settings(model={"name": "google/vit"}))).found
 
     return render
 

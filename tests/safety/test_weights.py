@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.tiny_models import save_pretrained
+from tests.tiny_settings import tiny
 from vit_atlas.captioning.published.checkpoint import read_checkpoint
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
@@ -40,7 +41,7 @@ def zipped(content: Any, path: Path) -> None:
 
 
 def from_params(folder: Path) -> Any:
-    return load_pretrained(ModelSettings(name=str(folder)), ["x", "y"], seed=0)
+    return load_pretrained(tiny(ModelSettings, name=str(folder)), ["x", "y"], seed=0)
 
 
 def plain(content: Any, path: Path) -> None:

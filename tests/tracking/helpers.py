@@ -16,6 +16,7 @@ import mlflow
 import pandas as pd
 import yaml
 
+from tests.tiny_settings import params
 from vit_atlas.settings import Settings
 from vit_atlas.tracking import open_stream, training_key
 from vit_atlas.tracking.client import DATABASE, tracking_uri
@@ -37,9 +38,9 @@ class Project:
 
     folder: Path
 
-    def lock(self, **params: Any) -> None:
+    def lock(self, **changes: dict[str, Any]) -> None:
         """Write params.yaml and the dvc.lock of a run with these settings; the report's record is an older one."""
-        content = {"finetune": {"epochs": 2}, "evaluate": {"seed": 0}} | params
+        content = params(**{"finetune": {"epochs": 2}} | changes)
         Path("params.yaml").write_text(yaml.safe_dump(content))
         stages = {
             "prepare": {"cmd": "p", "deps": [{"path": "data/classification", "md5": "d" * 32 + ".dir"}]},

@@ -14,6 +14,7 @@ from click.testing import Result
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from typer.testing import CliRunner
 
+from tests.tiny_settings import params_text
 from vit_atlas.tracking import Mirrored, mirror
 
 from .helpers import DATA_HASH, Project, Server, client, curve, files, free_port, runs, stream, write_model
@@ -146,7 +147,7 @@ def test_numbers_settings_and_tags(project: Project) -> None:
 
 
 def test_settings_are_those_that_made_the_result_and_not_later_ones(project: Project) -> None:
-    Path("params.yaml").write_text("finetune: {epochs: 99}\n")
+    Path("params.yaml").write_text(params_text(finetune={"epochs": 99}))
     assert client().get_run(show().run_id).data.params["finetune.epochs"] == "2"
 
 

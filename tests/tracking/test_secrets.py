@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiny_settings import tiny_settings
 from vit_atlas.io.files import write_json
-from vit_atlas.settings import Settings
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.redaction import redact
 
@@ -133,4 +133,4 @@ def test_a_password_goes_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, for
     """Alone in a message, escaped or not, and in the header of basic authentication."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:p%40ss%2Fword@host")
     assert form not in redact(f"refused {form} for you")
-    assert Settings().model.name == redact("embedded")
+    assert tiny_settings().model.name == redact("embedded")

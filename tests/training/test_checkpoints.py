@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny_settings import tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.training.checkpoints import Best, Checkpoints, only_one, run_key
@@ -57,9 +58,9 @@ def test_key_is_that_of_the_result(tmp_path: Path) -> None:
 
     def key(**changed: object) -> str:
         sections = {
-            "model": ModelSettings(),
-            "augment": AugmentSettings(),
-            "finetune": FinetuneSettings(**changed),  # type: ignore[arg-type]
+            "model": tiny(ModelSettings),
+            "augment": tiny(AugmentSettings),
+            "finetune": tiny(FinetuneSettings, **changed),  # type: ignore[arg-type]
         }
         return run_key(manifest, sections, weights)
 

@@ -17,6 +17,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.pipeline.conftest import TINY_SETTINGS, write_photos, write_tiny_vit
+from tests.tiny_settings import params, tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import FinetuneSettings
 from vit_atlas.training.datasets import CachedTokens, EpochSampler
@@ -81,7 +82,7 @@ def test_one_process_starts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("wrong", [0, -1, "all"])
 def test_a_number_that_is_none(wrong: object) -> None:
     with pytest.raises(ValueError, match="processes"):
-        FinetuneSettings(processes=wrong)  # type: ignore[arg-type]
+        tiny(FinetuneSettings, processes=wrong)  # type: ignore[arg-type]
 
 
 class Small:
@@ -90,9 +91,7 @@ class Small:
     def __init__(self, root: Path, folder: Path) -> None:
         self._stages = root / "stages"
         self.folder = folder
-        self._settings = yaml.safe_load((root / "params.yaml").read_text())
-        for section, values in TINY_SETTINGS.items():
-            self._settings[section] |= values
+        self._settings = params(**TINY_SETTINGS)
         self._settings["finetune"] |= {"epochs": 3, "checkpoint_steps": 4}
         write_photos(folder / "data" / "classification", photos=34)
         write_tiny_vit(folder / "tiny-vit")

@@ -95,11 +95,9 @@ def _table(title: str, rows: list[str]) -> list[str]:
 
 
 def _data_settings() -> "DataSettings":
-    """The data section of params.yaml where there is one, else its defaults."""
-    from vit_atlas.paths import PARAMS
-    from vit_atlas.settings import DataSettings, load_settings
+    from vit_atlas.settings import settings_outside_a_project
 
-    return load_settings().data if PARAMS.is_file() else DataSettings.model_validate({})
+    return settings_outside_a_project().data
 
 
 def _say(line: str) -> None:

@@ -14,8 +14,8 @@ from vit_atlas.captioning.model.words import Caption
 from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.captions import WordPanel
-from vit_atlas.paths import CAPTIONER, PARAMS
-from vit_atlas.settings import CaptionsSettings, load_settings
+from vit_atlas.paths import CAPTIONER
+from vit_atlas.settings import settings_outside_a_project
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Writer:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder or CAPTIONER
-        own = folder is None and PARAMS.is_file()
-        self._settings = load_settings().captions if own else CaptionsSettings.model_validate({})
+        self._settings = settings_outside_a_project().captions
+        self._own = folder is None
 
     def open(self) -> None:
         """Open the captioner, once.
@@ -59,7 +59,7 @@ class Writer:
         settings = self._settings
         options = SearchOptions(settings.max_length, settings.beams, settings.length_penalty)
         (caption,) = self._captioner.caption([photo], options)
-        view = View(settings.layer, settings.head)
+        view = View(settings.layer, settings.head) if self._own else View(None, None)
         self._require(view, caption)
         words = tuple(WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words)
         return Written(caption.text, caption.ended, words, _note(view))

@@ -18,7 +18,7 @@ from vit_atlas.explain.sources import shown
 from vit_atlas.io.files import read_json
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.paths import ATTENTION_METRICS, PARAMS
-from vit_atlas.settings import DataSettings, load_settings
+from vit_atlas.settings import load_settings, settings_outside_a_project
 
 TOP = 5
 """Likeliest classes that are told."""
@@ -29,7 +29,6 @@ OF_ONE_LAYER = ("head_mean", "best_head", "head_max")
 NEED_STATES = ("legrad", "gradcam")
 """Methods that read the token states of the layers."""
 
-MAX_PIXELS = DataSettings.model_fields["max_pixels"].default
 
 Array = np.ndarray
 
@@ -97,13 +96,13 @@ def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -
 
 
 def read_photo(path: Path) -> Image.Image:
-    """Open a photo as upright RGB, without decoding one of more pixels than ``data.max_pixels`` allows by default.
+    """Open a photo as upright RGB, without decoding one of more pixels than ``data.max_pixels`` allows.
 
     Raises:
         AtlasError: the file cannot be read as one photo; the message names it.
     """
     try:
-        with opened(path, MAX_PIXELS) as image:
+        with opened(path, settings_outside_a_project().data.max_pixels) as image:
             photo = to_rgb(image)
     except PhotoError as error:
         reason = str(error).replace("data.max_pixels (", "are read (")

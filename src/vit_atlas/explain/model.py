@@ -30,7 +30,7 @@ def open_model(name: str | None) -> Classifier:
         classifier = load_finetuned()
     else:
         try:
-            classifier = _load(ModelSettings(name=name))
+            classifier = _load(ModelSettings(name=name, revision=None, image_size=None))
         except AtlasError as error:
             raise AtlasError(str(error).replace("model.name", "--model").replace(" in params.yaml", "")) from None
     classifier.model.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -101,7 +101,7 @@ def load_finetuned(folder: str | Path = MODEL) -> Classifier:
     """
     if not (Path(folder) / "config.json").is_file():
         raise AtlasError(f"{folder} holds no model: run `dvc repro finetune` first")
-    settings = ModelSettings(name=str(folder))
+    settings = ModelSettings(name=str(folder), revision=None, image_size=None)
     with explained(settings), quiet():
         model, info = AutoModelForImageClassification.from_pretrained(
             str(folder), dtype=torch.float32, output_loading_info=True, trust_remote_code=False

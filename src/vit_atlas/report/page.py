@@ -1,7 +1,6 @@
 """Gathering what the stages wrote and putting it on one page; what is missing is said, not hidden."""
 
 import platform
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
@@ -17,7 +16,7 @@ from vit_atlas.report.payload import records
 from vit_atlas.report.pictures import Picture, picture
 from vit_atlas.report.result import headline, missing_parts, numbers
 from vit_atlas.report.sentences import claims, missing
-from vit_atlas.settings import ModelSettings, Section
+from vit_atlas.settings import Settings
 
 Metrics = dict[str, Any]
 
@@ -28,8 +27,8 @@ LISTED = 12
 """Mistakes in the table beside their pictures."""
 
 
-def render_report(settings: Sequence[Section]) -> str:
-    """Render the page for the result in the current folder as HTML; it shows the sections of ``settings``.
+def render_report(settings: Settings) -> str:
+    """Render the page for the result in the current folder as HTML, with the ``settings`` that it was made with.
 
     Raises:
         AtlasError: a file that is there cannot be read.
@@ -75,7 +74,7 @@ def render_report(settings: Sequence[Section]) -> str:
         classes=_per_class(),
         tables={name: rows(content) for name, content in metrics.items()},
         facts=_facts(settings),
-        settings={_name(section): section.model_dump(mode="json") for section in settings},
+        settings=settings.model_dump(mode="json"),
         missing_parts=missing_parts(metrics, attention, captions),
     )
 
@@ -111,15 +110,11 @@ def _per_class() -> list[dict[str, Any]]:
     return records(pd.read_csv(paths.PER_CLASS, keep_default_na=False)) if paths.PER_CLASS.is_file() else []
 
 
-def _name(section: Section) -> str:
-    return type(section).__name__.removesuffix("Settings").lower()
-
-
-def _facts(settings: Sequence[Section]) -> list[tuple[str, str]]:
+def _facts(settings: Settings) -> list[tuple[str, str]]:
     commit = read_commit()
     changed = " with uncommitted changes" if commit and commit.dirty else ""
-    facts = [("Pretrained model", section.name) for section in settings if isinstance(section, ModelSettings)]
-    facts += [
+    facts = [
+        ("Pretrained model", settings.model.name),
         ("Data (DVC's hash)", data_hash(read_lock()) or "unknown: data/ is not tracked by DVC"),
         ("Code", f"commit {commit.sha[:12]}{changed}" if commit else "not under git"),
         ("vit-atlas", __version__),

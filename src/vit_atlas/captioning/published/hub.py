@@ -109,7 +109,7 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
     """
     from transformers import BlipForConditionalGeneration, VisionEncoderDecoderModel
 
-    settings = ModelSettings(name=name, revision=revision)
+    settings = ModelSettings(name=name, revision=revision, image_size=None)
     source = model_source(settings)
     with explained(settings), quiet():
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)

@@ -17,7 +17,7 @@ from vit_atlas.captioning.train.features import cached_features, photos_key
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
-from vit_atlas.settings import CaptionerSettings
+from vit_atlas.settings import Captioner, CaptionerSettings
 from vit_atlas.training.checkpoints import Checkpoints, only_one, sources
 from vit_atlas.training.loop import deterministic
 from vit_atlas.training.processes import count
@@ -26,7 +26,7 @@ FEATURES = CHECKPOINTS / "caption-features"
 """Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
 
 
-def train_captioner(settings: CaptionerSettings) -> None:
+def train_captioner(settings: Captioner) -> None:
     """Train a captioner on data/captioning and write build/captioner; with a published captioner, write down which.
 
     An interrupted run of the same settings and captions is resumed from its last checkpoint. Features of photos are
@@ -38,11 +38,9 @@ def train_captioner(settings: CaptionerSettings) -> None:
     """
     if count() > 1:
         raise AtlasError("caption-train trains in one process: start it with python, not with torchrun")
-    if settings.kind != "trained":
+    if not isinstance(settings, CaptionerSettings):
         with atomic_folder(CAPTIONER) as folder:
-            write_json(
-                folder / DESCRIPTION, settings.model_dump(include={"kind", "name", "revision", "checkpoint", "sha256"})
-            )
+            write_json(folder / DESCRIPTION, settings.model_dump())
         return
     photos = read_captions()
     train, val = _of_split(photos, "train"), _of_split(photos, "val")

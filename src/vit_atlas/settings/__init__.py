@@ -1,0 +1,350 @@
+"""params.yaml as frozen, typed models: a missing, unknown or wrong key is an error that names it.
+
+Every section of params.yaml is one class here, and every key one field with a line of documentation, which stands in
+params.yaml above the key. There are no defaults: params.yaml is the one place that says what a value is.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.paths import PARAMS
+from vit_atlas.settings.problems import sentences
+
+INSTALLED = Path(__file__).resolve().parents[3] / PARAMS
+"""Settings of the project that the package belongs to (it is installed as editable)."""
+
+# Strict: neither text nor true and false become numbers.
+Integer = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Natural = Annotated[Integer, Field(ge=0)]
+Count = Annotated[Integer, Field(ge=1)]
+Shown = Annotated[Integer, Field(ge=1, le=64)]
+Resamples = Annotated[Integer, Field(ge=100)]
+Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, lt=1)]
+MapMethod = Literal[
+    "head_mean",
+    "best_head",
+    "head_max",
+    "rollout",
+    "rollout_discard",
+    "relevance",
+    "legrad",
+    "gradcam",
+    "gaussian",
+    "random",
+    "uniform",
+]
+
+
+def _shares(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < value[0] <= value[1] <= 1:
+        raise ValueError("[smallest, largest] with 0 < smallest <= largest <= 1")
+    return value
+
+
+def _ratios(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < value[0] <= value[1]:
+        raise ValueError("[smallest, largest] with 0 < smallest <= largest")
+    return value
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """What prepare does with the photos in data/classification."""
+
+    val_fraction: Fraction
+    """Share of the training photos kept for selection, where the folder has no split of its own for that."""
+    test_fraction: Fraction
+    """Share of all photos kept for the test, where the folder has no split at all."""
+    seed: Seed
+    """Seed of the stratified split."""
+    max_pixels: Annotated[Integer, Field(gt=0, le=500_000_000)]
+    """Photos with more pixels than this are rejected (decompression bombs)."""
+
+
+class ModelSettings(Section):
+    """Which pretrained Vision Transformer to start from."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """`embedded`, a Hugging Face hub id such as google/vit-base-patch16-384, or a local folder."""
+    revision: str | None
+    """Branch, tag or commit on the hub; null is the hub's default branch."""
+    image_size: Count | tuple[Count, Count] | None
+    """Side in pixels, or [height, width]; null is the size that the pretrained model was made for."""
+
+
+class AugmentSettings(Section):
+    """Augmentation of training photos (torchvision's v2 transforms)."""
+
+    policy: Literal["autoaugment", "trivialaugment", "randaugment", "none"]
+    """Colour and shape policy; `autoaugment` is the ImageNet policy of Cubuk et al. 2019, as in the report."""
+    crop_scale: Annotated[tuple[Number, Number], AfterValidator(_shares)]
+    """Share of the photo's area that RandomResizedCrop takes, smallest and largest; [1, 1] turns cropping off."""
+    crop_ratio: Annotated[tuple[Number, Number], AfterValidator(_ratios)]
+    """Aspect ratio of that crop, smallest and largest."""
+    horizontal_flip: Fraction
+    """Probability of mirroring the photo."""
+
+
+class FinetuneSettings(Section):
+    """How finetune trains."""
+
+    epochs: Count
+    """Passes over the training photos."""
+    batch_size: Count
+    """Photos a training step, those of all processes together."""
+    learning_rate: Positive
+    """Peak learning rate of the last block (AdamW)."""
+    head_learning_rate: Positive | None
+    """Peak learning rate of the new classification head; null is the same as learning_rate."""
+    head_init: Literal["random", "probe"]
+    """`probe` starts the new head from a linear probe on the pretrained features: better where photos are few."""
+    layer_decay: Annotated[Number, Field(gt=0, le=1)]
+    """Each block below the last learns with this factor of the block above it (layer-wise learning-rate decay)."""
+    weight_decay: NotNegative
+    """AdamW's weight decay; biases and norms are exempt."""
+    warmup_ratio: Fraction
+    """Share of all steps over which the learning rate rises to its peak, before the cosine brings it to zero."""
+    label_smoothing: Fraction
+    """Mass of the target distribution spread evenly over all classes."""
+    trainable_blocks: Literal["all"] | Natural
+    """`all` trains the whole network; k trains the last k blocks and the head, on cached activations of the others."""
+    cached_views: Count
+    """With a frozen trunk: augmented views of each photo that are computed once and then reused by later epochs."""
+    seed: Seed
+    """Seed of the head's weights, the order of photos and their augmentation."""
+    workers: Natural
+    """Processes that load and augment photos; 0 loads in the training process. Changes nothing in the result."""
+    processes: Literal["auto"] | Count
+    """Processes that train together on this machine, started as torchrun does; `auto` is one for each GPU."""
+    checkpoint_steps: Count
+    """Steps between checkpoints to resume from."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    compile: Literal["auto", "on", "off"]
+    """torch.compile; `auto` compiles on a GPU."""
+
+
+class EvaluateSettings(Section):
+    """How evaluate measures."""
+
+    batch_size: Count
+    """Photos a forward pass."""
+    bootstrap_samples: Resamples
+    """Resamples behind every 95 % interval."""
+    calibration_bins: Annotated[Integer, Field(ge=2)]
+    """Bins of the expected calibration error and of the reliability diagram."""
+    linear_probe: Annotated[bool, Field(strict=True)]
+    """Fit the baseline: a linear classifier on the pretrained model's features, same split."""
+    mistakes: Shown
+    """How many of the most confident mistakes to draw."""
+    reference_accuracy: Annotated[Number, Field(ge=0, le=1)] | None
+    """An accuracy to compare with (the report's 0.948 with the pets preset); null when there is none."""
+    seed: Seed
+    """Seed of the bootstrap."""
+
+
+class EmbeddingsSettings(Section):
+    """What embed-viz draws."""
+
+    tiles: Count
+    """At most this many patches a side in the overview of similarity maps; larger grids are sampled evenly."""
+
+
+class AttentionSettings(Section):
+    """What attn-viz draws."""
+
+    photos: Literal["auto"] | tuple[str, ...]
+    """File names of photos to draw, or `auto`: some right, some wrong, spread over the classes."""
+    count: Shown
+    """How many photos `auto` chooses."""
+    layer: Integer
+    """Layer whose class-token attention is drawn; negative counts from the last."""
+    methods: Annotated[tuple[MapMethod, ...], Field(min_length=1)]
+    """Map methods to draw and score; see vit_atlas.attention.maps."""
+    scored_photos: Natural
+    """At most this many test photos with a mask are scored, drawn by lot, and half as many others choose thresholds."""
+    faithfulness_photos: Natural
+    """How many of those also go through deletion and insertion: by far the slowest score."""
+    faithfulness_steps: Count
+    """Points of a deletion or insertion curve, besides its ends."""
+    bootstrap_samples: Resamples
+    """Resamples behind every 95 % interval."""
+    seed: Seed
+    """Seed of the photos drawn by lot, the random maps and the bootstrap."""
+
+
+class CatrSettings(Section):
+    """CATR v3 as published: ResNet-101 and transformer, trained on COCO."""
+
+    kind: Literal["catr"]
+    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    checkpoint: str | None
+    """A file with CATR v3's weights; null downloads the published one."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    """The file's expected hash; null expects the one of its first use."""
+
+
+class HubSettings(Section):
+    """A published captioner of the Hugging Face hub."""
+
+    kind: Literal["hub"]
+    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    name: Annotated[str, Field(min_length=1)]
+    """Hub id or folder of a VisionEncoderDecoderModel or BLIP captioner."""
+    revision: str | None
+    """Branch, tag or commit; null is the hub's default branch."""
+
+
+class CaptionerSettings(Section):
+    """The pipeline's own captioner, and how it is trained."""
+
+    kind: Literal["trained"]
+    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    backbone: Literal["model", "efficientnet_lite2"]
+    """What a trained captioner sees through, frozen: the pipeline's ViT (build/model), or an ImageNet CNN."""
+    image_size: Annotated[Integer, Field(ge=32)] | None
+    """Side in pixels that photos are stretched to for the backbone, rounded down to whole patches; null is its own."""
+    layers: Annotated[tuple[Integer, ...], Field(min_length=1)]
+    """Layers of the ViT whose patch features are used, side by side; negative counts from the last."""
+    width: Annotated[Integer, Field(ge=16)]
+    """Channels of the captioning transformer; a multiple of `heads`, and even."""
+    heads: Count
+    """Attention heads of every layer."""
+    encoder_layers: Natural
+    """Layers that look at the photo after the backbone; none keeps each place's own features apart."""
+    decoder_layers: Count
+    """Layers that write the caption."""
+    dropout: Fraction
+    """Dropout while training."""
+    longest: Annotated[Integer, Field(ge=4)]
+    """Most words in a caption, start and end included; longer ones are cut for training."""
+    minimum_count: Count
+    """Words seen less often in the training captions are unknown to it."""
+    epochs: Count
+    """Passes over the training photos, each with all its captions."""
+    batch_size: Count
+    """Photos a training step."""
+    learning_rate: Positive
+    """Peak learning rate (AdamW)."""
+    weight_decay: NotNegative
+    """AdamW's weight decay."""
+    warmup_ratio: Fraction
+    """Share of all steps over which the learning rate rises to its peak, before the cosine brings it to zero."""
+    label_smoothing: Fraction
+    """Mass of the target distribution spread evenly over all words."""
+    seed: Seed
+    """Seed of the weights, the order of photos and dropout."""
+    checkpoint_steps: Count
+    """Steps between checkpoints to resume from."""
+    precision: Literal["auto", "float32", "bfloat16"]
+    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+
+    @field_validator("heads")
+    @classmethod
+    def _divides(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", 2 * heads)
+        if width % heads or width % 2:
+            raise ValueError(f"a divisor of captioner.width, which is {width} and must be even")
+        return heads
+
+
+Captioner = CaptionerSettings | CatrSettings | HubSettings
+
+
+class CaptionsSettings(Section):
+    """How captions are searched for, measured and drawn."""
+
+    beams: Count
+    """Captions followed at the same time; 1 is greedy."""
+    max_length: Count
+    """A caption that has not ended by then is cut and marked."""
+    length_penalty: Number
+    """Captions compete by their log-probability divided by length to this power."""
+    photos: Literal["auto"] | tuple[str, ...]
+    """File names (under images/) of photos to draw, or `auto`: spread over the test photos, or all without captions."""
+    count: Shown
+    """How many photos `auto` chooses."""
+    layer: Integer | None
+    """Decoder layer whose map is drawn and scored; negative counts from the last, null is the mean over layers."""
+    head: Natural | None
+    """Attention head whose map is drawn and scored; null is the mean over heads."""
+
+
+class Settings(Section):
+    """All of params.yaml."""
+
+    data: DataSettings
+    model: ModelSettings
+    augment: AugmentSettings
+    finetune: FinetuneSettings
+    evaluate: EvaluateSettings
+    embeddings: EmbeddingsSettings
+    attention: AttentionSettings
+    captioner: Annotated[Captioner, Field(discriminator="kind")]
+    captions: CaptionsSettings
+
+
+def load_settings(path: str | Path = PARAMS) -> Settings:
+    """Read and check the whole settings file.
+
+    Raises:
+        AtlasError: the file is missing, is not YAML, or has a missing or unknown key or a value of the wrong kind; the
+            message names the file and every such key, and suggests the nearest known ones.
+    """
+    return check_settings(read_params(path), path)
+
+
+def read_params(path: str | Path = PARAMS) -> dict[str, Any]:
+    """Read the settings file as it stands, by the rules of YAML 1.2 as DVC does (`off` is a word, 1e-4 a number).
+
+    Raises:
+        AtlasError: the file is missing, is not YAML, or holds no sections.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AtlasError(f"{path} does not exist: run from the project's folder, the one with dvc.yaml") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        place = " ".join(str(error).split())
+        raise AtlasError(f"{path} is not valid YAML: {place}") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise AtlasError(f"{path} must hold sections such as `model:`, not a {type(content).__name__}")
+    return content
+
+
+def check_settings(content: Mapping[str, Any], path: str | Path = PARAMS) -> Settings:
+    """Check the content of a settings file.
+
+    Raises:
+        AtlasError: as :func:`load_settings`; ``path`` is the file that the message names.
+    """
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as error:
+        raise AtlasError(f"{path}: " + sentences(error.errors(), Settings)) from None
+
+
+def settings_outside_a_project() -> Settings:
+    """Read the settings for a command that also works elsewhere: params.yaml here, or that of the installed project.
+
+    Raises:
+        AtlasError: as :func:`load_settings`.
+    """
+    return load_settings(PARAMS if PARAMS.is_file() else INSTALLED)
