@@ -1,12 +1,16 @@
+"""params.yaml as typed settings: what is wrong is told in one sentence a key, all at once."""
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from tests.tiny_settings import VALUES, HubSettings, params, params_text, tiny_settings
+from vit_atlas import settings as module
 from vit_atlas.errors import AtlasError
-from vit_atlas.settings import Settings, load_settings, read_settings
+from vit_atlas.settings import Settings, check_settings, load_settings, settings_outside_a_project
+from vit_atlas.settings.problems import section_models
 
 
 def problem(tmp_path: Path, text: str) -> str:
@@ -20,48 +24,50 @@ def problem(tmp_path: Path, text: str) -> str:
     return message
 
 
-def test_committed_params_name_every_setting(root: Path) -> None:
-    content = yaml.safe_load((root / "params.yaml").read_text())
-    assert load_settings(root / "params.yaml").model_dump(mode="json") == content
+def with_values(**changes: dict[str, Any]) -> str:
+    return yaml.safe_dump(params(**changes))
 
 
-def test_presets_by_default_compose_the_committed_params(root: Path) -> None:
-    with initialize_config_dir(str(root / "conf"), version_base=None):
-        composed = OmegaConf.to_container(compose("config"))
-    assert composed == yaml.safe_load((root / "params.yaml").read_text())
+def test_every_key_of_the_projects_params_is_explained_above_it(root: Path) -> None:
+    """Keys and comments only: what the values are is the user's business."""
+    lines = (root / "params.yaml").read_text().splitlines()
+    settings = load_settings(root / "params.yaml")
+    for name in Settings.model_fields:
+        section = getattr(settings, name)
+        place = lines.index(f"{name}:")
+        assert lines[place - 1] == f"# {type(section).__doc__}"
+        for key, field in type(section).model_fields.items():
+            place = next(number for number in range(place + 1, len(lines)) if lines[number].startswith(f"  {key}:"))
+            assert lines[place - 1] == f"  # {field.description}", f"{name}.{key}"
 
 
-def preset_names(group: str) -> list[str]:
-    return sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / group).glob("*.yaml"))
+def test_no_key_has_a_default() -> None:
+    models = [model for name in Settings.model_fields for model in section_models(Settings, name)]
+    assert len(models) == 11
+    assert not [key for model in models for key, field in model.model_fields.items() if not field.is_required()]
 
 
-@pytest.mark.parametrize("data", preset_names("data"))
-@pytest.mark.parametrize("model", preset_names("model"))
-def test_every_preset_is_valid(root: Path, data: str, model: str) -> None:
-    with initialize_config_dir(str(root / "conf"), version_base=None):
-        composed = OmegaConf.to_container(compose("config", overrides=[f"data={data}", f"model={model}"]))
-    Settings.model_validate(composed)
+def test_outside_a_project_those_of_the_installed_one_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "INSTALLED", tmp_path / "installed.yaml")
+    (tmp_path / "installed.yaml").write_text(params_text(data={"seed": 7}))
+    assert settings_outside_a_project().data.seed == 7
+    Path("params.yaml").write_text(params_text(data={"seed": 8}))
+    assert settings_outside_a_project().data.seed == 8
 
 
-def test_the_reports_experiment_is_two_presets(root: Path) -> None:
-    with initialize_config_dir(str(root / "conf"), version_base=None):
-        composed = OmegaConf.to_container(compose("config", overrides=["data=pets", "model=vit_base_patch16_384"]))
-    settings = Settings.model_validate(composed)
-    assert settings.evaluate.reference_accuracy == 0.948
-    assert settings.model.name == "google/vit-base-patch16-384"
-    assert settings.finetune.trainable_blocks == "all"
-    assert settings.augment.policy == "autoaugment"
+def test_words_are_words_and_numbers_numbers_as_dvc_reads_them(tmp_path: Path) -> None:
+    text = (
+        with_values().replace("compile: auto", "compile: off").replace("learning_rate: 0.0002", "learning_rate: 1e-4")
+    )
+    (tmp_path / "params.yaml").write_text(text)
+    finetune = load_settings(tmp_path / "params.yaml").finetune
+    assert (finetune.compile, finetune.learning_rate) == ("off", 0.0001)
 
 
-def test_sections_come_in_the_order_asked_for(root: Path) -> None:
-    data, model = read_settings("data", "model", path=root / "params.yaml")
-    assert type(data).__name__ == "DataSettings"
-    assert type(model).__name__ == "ModelSettings"
-
-
-def test_settings_are_frozen(root: Path) -> None:
+def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings(root / "params.yaml").finetune.epochs = 9  # type: ignore[misc]
+        tiny_settings().finetune.epochs = 9  # type: ignore[misc]
 
 
 def test_mistyped_section_is_named_with_a_suggestion(tmp_path: Path) -> None:
@@ -77,27 +83,83 @@ def test_hopeless_key_gets_the_list_of_known_ones(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("section", "values", "told"),
     [
-        ("finetune: {epochs: three}", "`finetune.epochs` is 'three'"),
-        ("finetune: {epochs: 0}", "`finetune.epochs` is 0"),
-        ("finetune: {trainable_blocks: some}", "`finetune.trainable_blocks` is 'some'"),
-        ("finetune: {learning_rate: .nan}", "`finetune.learning_rate` is nan"),
-        ("augment: {crop_scale: [1, 0.5]}", "crop_scale to be [smallest, largest]"),
-        ("model: {image_size: big}", "`model.image_size` is 'big'"),
-        ("finetune: 3", "`finetune` is 3"),
+        ("finetune", {"epochs": "three"}, "`finetune.epochs` is 'three', expected an integer"),
+        ("finetune", {"epochs": "3"}, "`finetune.epochs` is '3', expected an integer"),
+        ("finetune", {"epochs": True}, "`finetune.epochs` is True, expected an integer"),
+        ("finetune", {"epochs": 0}, "`finetune.epochs` is 0, expected greater than or equal to 1"),
+        (
+            "finetune",
+            {"trainable_blocks": "some"},
+            "`finetune.trainable_blocks` is 'some', expected 'all' or an integer",
+        ),
+        ("finetune", {"learning_rate": float("nan")}, "`finetune.learning_rate` is nan"),
+        ("augment", {"crop_scale": [1, 0.5]}, "`augment.crop_scale` is [1, 0.5], expected [smallest, largest]"),
+        ("augment", {"crop_ratio": [0, 1]}, "`augment.crop_ratio` is [0, 1], expected [smallest, largest]"),
+        ("model", {"image_size": "big"}, "`model.image_size` is 'big', expected an integer or a list"),
+        ("captioner", {"heads": 3}, "`captioner.heads` is 3, expected a divisor of captioner.width, which is 128"),
+        ("captioner", {"width": 17, "heads": 17}, "`captioner.heads` is 17, expected a divisor of captioner.width"),
+        ("captioner", {"layers": ["a"]}, "`captioner.layers` is 'a', expected an integer"),
     ],
 )
-def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, key: str) -> None:
-    assert key in problem(tmp_path, text)
+def test_wrong_value_is_named_with_its_key(section: str, values: dict[str, Any], told: str) -> None:
+    with pytest.raises(AtlasError) as caught:
+        check_settings(params(**{section: values}))
+    assert told in str(caught.value)
 
 
-def test_each_wrong_key_is_told_once(tmp_path: Path) -> None:
-    assert problem(tmp_path, "finetune: {trainable_blocks: some}").count("trainable_blocks") == 1
+def test_a_section_that_is_none(tmp_path: Path) -> None:
+    content = params()
+    content["finetune"] = 3  # type: ignore[assignment]
+    with pytest.raises(AtlasError, match="`finetune` is 3, expected keys with values"):
+        check_settings(content)
+
+
+def test_a_missing_key_says_what_to_add() -> None:
+    content = params()
+    del content["finetune"]["epochs"], content["captions"]
+    with pytest.raises(AtlasError) as caught:
+        check_settings(content)
+    assert "missing key `finetune.epochs`: add `epochs:` under `finetune:` (Passes over the training photos.)" in str(
+        caught.value
+    )
+    assert "missing section `captions`: add it with its keys beams, max_length" in str(caught.value)
+
+
+def test_everything_wrong_is_told_at_once_and_once() -> None:
+    content = params(
+        finetune={"trainable_blocks": "some", "epoch": 3}, augment={"crop_scale": [2, 3], "policy": "best"}
+    )
+    with pytest.raises(AtlasError) as caught:
+        check_settings(content)
+    told = str(caught.value)
+    assert told.count("trainable_blocks") == 1
+    assert all(key in told for key in ("finetune.epoch`", "augment.crop_scale", "augment.policy"))
+
+
+def test_a_captioner_has_the_keys_of_its_kind() -> None:
+    assert isinstance(tiny_settings(captioner=VALUES[HubSettings]).captioner, HubSettings)
+    with pytest.raises(AtlasError) as caught:
+        check_settings(params(captioner=VALUES[HubSettings] | {"width": 64, "heads": 2}))
+    assert "`captioner` has keys of another kind (width, heads)" in str(caught.value)
+    assert "vit-atlas use captioner=NAME" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["trained by hand", None])
+def test_an_unknown_kind_is_answered_with_those_that_are(kind: str | None) -> None:
+    content = params()
+    content["captioner"]["kind"] = kind
+    with pytest.raises(AtlasError, match=f"`captioner.kind` is {kind!r}, expected 'trained' or 'catr' or 'hub'"):
+        check_settings(content)
 
 
 def test_broken_yaml_is_one_sentence(tmp_path: Path) -> None:
     assert "not valid YAML" in problem(tmp_path, "model: {name: [")
+
+
+def test_a_key_twice_is_one_sentence(tmp_path: Path) -> None:
+    assert 'found duplicate key "seed"' in problem(tmp_path, "data:\n  seed: 0\n  seed: 1\n")
 
 
 def test_list_instead_of_sections(tmp_path: Path) -> None:

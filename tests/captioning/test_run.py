@@ -92,9 +92,7 @@ def test_features_are_computed_once_and_a_cut_off_computation_goes_on(project, s
 )
 def test_a_published_captioner_is_only_written_down(project, settings):
     train_captioner(settings)
-    written = read_json("build/captioner/captioner.json")
-    assert written["kind"] == settings.kind
-    assert written["name"] == settings.name
+    assert read_json("build/captioner/captioner.json") == settings.model_dump()
     assert [path.name for path in (project / "build" / "captioner").iterdir()] == ["captioner.json"]
 
 

@@ -16,8 +16,10 @@ from vit_atlas.captioning.dataset import read_captions, read_objects
 from vit_atlas.cli.data import app
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
+from vit_atlas.data.summary import summarise
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.names import safe_stems
+from vit_atlas.io.summary import write_summary
 from vit_atlas.paths import CLASS_COUNTS, MANIFEST, REJECTED
 from vit_atlas.report import render_report
 from vit_atlas.settings import DataSettings
@@ -50,6 +52,7 @@ def odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             picture.save(root / name / f"{stem}.jpg", quality=95)
             (root / name / f"{stem}.png").touch()
     write_prepared(prepare(root, tiny(DataSettings)))
+    write_summary(summarise(tiny_settings()))
     return root
 
 

@@ -50,7 +50,7 @@ def test_nothing_that_is_written_holds_a_secret(
     write_model()
     numbers = {"accuracy": 0.75, "accuracy_low": 0.7, "accuracy_high": 0.8, "photos": 4, "top5_accuracy": 1.0}
     write_json("metrics/evaluate.json", numbers | {"macro_f1": 0.7, "ece": 0.1})
-    project.lock(captioner={"checkpoint": "https://me:a-setting@127.0.0.1/catr.pth"})
+    project.lock(captioner={"kind": "catr", "checkpoint": "https://me:a-setting@127.0.0.1/catr.pth", "sha256": None})
     stream(project)
     runpy.run_path(str(root / "stages" / "report.py"))["main"]()
     mirrored = mirror(champion=True)
