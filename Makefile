@@ -39,8 +39,9 @@ repro: setup ## `dvc repro` with the settings in params.yaml
 
 pets: setup ## the report's own experiment: Oxford-IIIT Pet, google/vit-base-patch16-384 (needs the hub and a GPU)
 	vit-atlas data pets
+	vit-atlas use data=pets model=vit_base_patch16_384
 	dvc add data
-	dvc exp run --set-param data=pets --set-param model=vit_base_patch16_384 --name pets
+	dvc exp run --name pets
 
 ui: setup ## open MLflow on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"

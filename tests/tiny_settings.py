@@ -154,5 +154,8 @@ def params_text(**changes: dict[str, Any]) -> str:
         model = next(one for one in models if one.model_fields.keys() == values.keys())
         lines += ["", f"# {model.__doc__}", f"{name}:"]
         for key, value in values.items():
-            lines += [f"  # {model.model_fields[key].description}", f"  {key}: {json.dumps(value)}"]
+            lines += [
+                f"  # {model.model_fields[key].description}",
+                f"  {key}: {value if isinstance(value, str) else json.dumps(value)}",
+            ]
     return "\n".join(lines[1:]) + "\n"

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PRESETS = Path("conf")
 CLASSIFICATION_DATA = Path("data/classification")
 CAPTIONING_DATA = Path("data/captioning")
 

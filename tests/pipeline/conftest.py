@@ -206,7 +206,6 @@ def make_project(root: Path, folder: Path) -> Project:
     project.run("git", "init", "--quiet", "--initial-branch", "main")
     project.run("dvc", "init", "--quiet")
     project.run("dvc", "config", "core.analytics", "false")
-    project.run("dvc", "config", "hydra.enabled", "false")
     project.run("dvc", "add", "--quiet", "data")
     project.commit("data and pipeline")
     return project

@@ -9,6 +9,7 @@ from vit_atlas.cli.data import app as data_app
 from vit_atlas.cli.explain import explain
 from vit_atlas.cli.reproduce import reproduce
 from vit_atlas.cli.track import export, track
+from vit_atlas.cli.use import use
 from vit_atlas.errors import AtlasError
 
 commands = typer.Typer(
@@ -18,6 +19,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.add_typer(data_app, name="data")
+commands.command()(use)
 commands.command()(track)
 commands.command()(export)
 commands.command()(compare)
