@@ -13,7 +13,7 @@ from PIL import Image
 
 import vit_atlas.data.verify as verify
 from tests.tiny_settings import tiny, tiny_settings
-from vit_atlas.data.layouts import Candidate
+from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.summary import summarise

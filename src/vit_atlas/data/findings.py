@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from vit_atlas.data.layouts import Layout
+from vit_atlas.data.candidates import Layout
 from vit_atlas.data.remembered import Inspection
 from vit_atlas.data.verify import same_pictures
 

@@ -11,9 +11,10 @@ trimaps. So a folder ``masks`` at the top is never a class.
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from vit_atlas.data.candidates import Candidate, Layout, Rejected
 from vit_atlas.data.photos import EXTENSIONS, kind_of_file
 from vit_atlas.errors import AtlasError
 
@@ -43,47 +44,6 @@ EXPECTED = (
     "expected <class>/*.jpg or <split>/<class>/*.jpg, {train,val}/{label}_{id}.jpg, "
     "or images/ with annotations/trainval.txt as Oxford-IIIT Pet publishes them"
 )
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A file that claims to be a photo; ``split`` and ``mask_kind`` are empty where the layout gives none."""
-
-    path: Path
-    image_id: str
-    class_name: str
-    split: str = ""
-    mask: Path | None = None
-    mask_kind: str = ""
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """A file left out: its path below the data folder, why, and the same in a word to count by."""
-
-    file: str
-    reason: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a folder holds: ``kind`` is image-folder, image-folder-with-splits, homework or oxford-pets.
-
-    ``classes`` are all class names in the order of their labels, with those that have no photo. ``unused_masks`` are
-    files below `masks/` that belong to no photo.
-    """
-
-    kind: str
-    classes: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    rejected: tuple[Rejected, ...] = ()
-    unused_masks: tuple[str, ...] = ()
-
-    @property
-    def splits(self) -> frozenset[str]:
-        """The splits that the folder itself gives; empty where it has none."""
-        return frozenset(candidate.split for candidate in self.candidates if candidate.split)
 
 
 def find_layout(root: Path) -> Layout:

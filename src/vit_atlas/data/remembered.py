@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import PIL
 
-from vit_atlas.data.layouts import Candidate
+from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.photos import PhotoFacts
 
 BATCH = 2000
@@ -37,7 +37,8 @@ class Inspection:
     """One candidate after decoding.
 
     ``reason`` says why it cannot serve, empty where it can, and ``kind`` the same in a word to count by. ``sha256`` is
-    of its bytes, ``pixels`` is a hash of its upright RGB pixels. ``mask_reason`` says why its mask was dropped.
+    of its bytes, ``pixels`` is a hash of its upright RGB pixels, ``phash`` their perceptual hash (see
+    :mod:`vit_atlas.data.perceptual`), empty for a flat photo. ``mask_reason`` says why its mask was dropped.
     ``remembered``: an earlier run decoded it.
     """
 
@@ -46,6 +47,7 @@ class Inspection:
     kind: str = ""
     sha256: str = ""
     pixels: str = ""
+    phash: str = ""
     facts: PhotoFacts = NO_FACTS
     mask_reason: str = ""
     remembered: bool = False
@@ -123,7 +125,10 @@ class Remembered:
 
 def _fingerprint(max_pixels: int) -> str:
     """Changes with everything but the files that an inspection depends on."""
-    sources = (Path(__file__).with_name(name).read_bytes() for name in ("photos.py", "remembered.py", "verify.py"))
+    sources = (
+        Path(__file__).with_name(name).read_bytes()
+        for name in ("perceptual.py", "photos.py", "remembered.py", "verify.py")
+    )
     return hashlib.sha256(b"\0".join((*sources, PIL.__version__.encode(), str(max_pixels).encode()))).hexdigest()[:16]
 
 
@@ -148,12 +153,12 @@ def _forget_others(database: sqlite3.Connection, candidates: Sequence[Candidate]
 
 def _packed(item: Inspection) -> str:
     found = item.facts
-    values = [item.reason, item.kind, item.sha256, item.pixels, item.mask_reason]
+    values = [item.reason, item.kind, item.sha256, item.pixels, item.phash, item.mask_reason]
     return json.dumps([*values, found.width, found.height, *found.conversions])
 
 
 def _unpacked(candidate: Candidate, text: str) -> Inspection:
     values: list[Any] = json.loads(text)
-    reason, kind, sha256, pixels, mask_reason, width, height, *conversions = values
+    reason, kind, sha256, pixels, phash, mask_reason, width, height, *conversions = values
     found = PhotoFacts(width, height, tuple(conversions))
-    return Inspection(candidate, reason, kind, sha256, pixels, found, mask_reason, remembered=True)
+    return Inspection(candidate, reason, kind, sha256, pixels, phash, found, mask_reason, remembered=True)

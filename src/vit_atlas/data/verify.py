@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vit_atlas.data.layouts import Candidate
+from vit_atlas.data.candidates import Candidate
+from vit_atlas.data.perceptual import perceptual_hash
 from vit_atlas.data.photos import PhotoError, PhotoFacts, check_sums, facts, open_file, open_mask, opened, to_rgb
 from vit_atlas.data.remembered import Inspection, Remembered
 from vit_atlas.errors import AtlasError
@@ -65,7 +66,8 @@ def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
             found = facts(image, candidate.path)
             if min(found.width, found.height) < 2:
                 raise PhotoError(f"{found.width}x{found.height} pixels show nothing", "too-small")
-            pixels = _pixel_hash(to_rgb(image))
+            upright = to_rgb(image)
+            pixels, phash = _pixel_hash(upright), perceptual_hash(upright)
             is_png = image.format == "PNG"
         if is_png:
             check_sums(candidate.path)
@@ -73,7 +75,7 @@ def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
             sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
     except PhotoError as error:
         return Inspection(candidate, str(error), error.kind)
-    return Inspection(candidate, "", "", sha256, pixels, found, _mask_reason(candidate, found))
+    return Inspection(candidate, "", "", sha256, pixels, phash, found, _mask_reason(candidate, found))
 
 
 def same_pictures(inspections: list[Inspection]) -> list[list[Inspection]]:

@@ -1,0 +1,45 @@
+"""What a folder claims to hold, before any file is opened: candidates for photos, and files left out by their place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that claims to be a photo; ``split`` and ``mask_kind`` are empty where the layout gives none."""
+
+    path: Path
+    image_id: str
+    class_name: str
+    split: str = ""
+    mask: Path | None = None
+    mask_kind: str = ""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file left out: its path below the data folder, why, and the same in a word to count by."""
+
+    file: str
+    reason: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a folder holds: ``kind`` is image-folder, image-folder-with-splits, homework or oxford-pets.
+
+    ``classes`` are all class names in the order of their labels, with those that have no photo. ``unused_masks`` are
+    files below `masks/` that belong to no photo.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejected, ...] = ()
+    unused_masks: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> frozenset[str]:
+        """The splits that the folder itself gives; empty where it has none."""
+        return frozenset(candidate.split for candidate in self.candidates if candidate.split)
