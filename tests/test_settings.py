@@ -98,6 +98,8 @@ def test_hopeless_key_gets_the_list_of_known_ones(tmp_path: Path) -> None:
         ("augment", {"crop_scale": [1, 0.5]}, "`augment.crop_scale` is [1, 0.5], expected [smallest, largest]"),
         ("augment", {"crop_ratio": [0, 1]}, "`augment.crop_ratio` is [0, 1], expected [smallest, largest]"),
         ("model", {"image_size": "big"}, "`model.image_size` is 'big', expected an integer or a list"),
+        ("data", {"group_pattern": "(a"}, "`data.group_pattern` is '(a', expected a regular expression (missing )"),
+        ("data", {"group_pattern": "a"}, "`data.group_pattern` is 'a', expected a regular expression with a group"),
         ("captioner", {"heads": 3}, "`captioner.heads` is 3, expected a divisor of captioner.width, which is 128"),
         ("captioner", {"width": 17, "heads": 17}, "`captioner.heads` is 17, expected a divisor of captioner.width"),
         ("captioner", {"layers": ["a"]}, "`captioner.layers` is 'a', expected an integer"),

@@ -20,7 +20,14 @@ from vit_atlas.settings import (
 )
 
 VALUES: dict[type[Section], dict[str, Any]] = {
-    DataSettings: {"val_fraction": 0.15, "test_fraction": 0.2, "seed": 0, "max_pixels": 100_000_000},
+    DataSettings: {
+        "val_fraction": 0.15,
+        "test_fraction": 0.2,
+        "seed": 0,
+        "max_pixels": 100_000_000,
+        "near_duplicate_distance": 6,
+        "group_pattern": None,
+    },
     ModelSettings: {"name": "embedded", "revision": None, "image_size": None},
     AugmentSettings: {
         "policy": "autoaugment",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from vit_atlas.data.findings import Findings, find
 from vit_atlas.data.candidates import Layout
+from vit_atlas.data.findings import Findings, find
 from vit_atlas.data.layouts import find_layout
 from vit_atlas.data.manifest import COLUMNS, write_manifest
 from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection

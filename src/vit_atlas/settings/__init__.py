@@ -4,6 +4,7 @@ Every section of params.yaml is one class here, and every key one field with a l
 params.yaml above the key. There are no defaults: params.yaml is the one place that says what a value is.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -57,6 +58,16 @@ def _ratios(value: tuple[float, float]) -> tuple[float, float]:
     return value
 
 
+def _pattern_with_group(value: str) -> str:
+    try:
+        groups = re.compile(value).groups
+    except re.error as error:
+        raise ValueError(f"a regular expression ({error})") from None
+    if not groups:
+        raise ValueError(r"a regular expression with a group in parentheses, such as '([^/]+)_\d+\.'")
+    return value
+
+
 class Section(BaseModel):
     """Base of all sections: frozen, no unknown keys, no silent conversion of text to numbers."""
 
@@ -74,6 +85,10 @@ class DataSettings(Section):
     """Seed of the stratified split."""
     max_pixels: Annotated[Integer, Field(gt=0, le=500_000_000)]
     """Photos with more pixels than this are rejected (decompression bombs)."""
+    near_duplicate_distance: Annotated[Integer, Field(ge=0, le=8)] | None
+    """Bits of 64 in which the perceptual hashes of photos that are kept in one split may differ; null is off."""
+    group_pattern: Annotated[str, AfterValidator(_pattern_with_group)] | None
+    """Regular expression on a photo's path; its first group names the animal, patient or burst that one split holds whole."""
 
 
 class ModelSettings(Section):
