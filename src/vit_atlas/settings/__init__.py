@@ -88,7 +88,7 @@ class DataSettings(Section):
     near_duplicate_distance: Annotated[Integer, Field(ge=0, le=8)] | None
     """Bits of 64 in which the perceptual hashes of photos that are kept in one split may differ; null is off."""
     group_pattern: Annotated[str, AfterValidator(_pattern_with_group)] | None
-    """Regular expression on a photo's path; its first group names the animal, patient or burst that one split holds whole."""
+    """Regular expression on a photo's path; its first group names what one split holds whole, such as an animal."""
 
 
 class ModelSettings(Section):
