@@ -2,7 +2,6 @@
 
 import math
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +11,20 @@ import yaml
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
+from vit_atlas.git import changed_files, git
 from vit_atlas.io.files import read_json
+from vit_atlas.io.plain import flatten
 
 LOCK = Path("dvc.lock")
 DATA = Path("data.dvc")
 METRICS = Path("metrics")
+IN_GIT = ("src", "stages", "dvc.yaml", "params.yaml", "data.dvc", "dvc.lock", "metrics", "plots")
+"""What a result is made of, as far as git holds it: code, pipeline, settings, data's hash, record, numbers."""
 
 
 @dataclass(frozen=True)
 class Commit:
-    """The git commit that is checked out, and whether code or pipeline differ from it."""
+    """The git commit that is checked out, and whether what a result is made of differs from it."""
 
     sha: str
     dirty: bool
@@ -47,16 +50,26 @@ def data_hash(stages: Mapping[str, Any]) -> str | None:
 
 
 def read_commit() -> Commit | None:
-    """Ask git what is checked out; None outside git."""
-    sha = _git("rev-parse", "HEAD")
-    return Commit(sha, bool(_git("status", "--porcelain", "--", "src", "stages", "dvc.yaml"))) if sha else None
+    """Ask git what is checked out; None outside git.
+
+    The commit does not hold the result as long as code, settings, data's hash, or the numbers and tables that the
+    stages wrote are changed: ``dirty`` says so until they are committed.
+    """
+    try:
+        head = git(Path(), "rev-parse", "--verify", "--quiet", "HEAD")
+    except AtlasError:
+        return None
+    return Commit(head.stdout.decode().strip(), bool(changed_files(Path(), *IN_GIT))) if head.returncode == 0 else None
 
 
 def read_numbers() -> dict[str, float]:
     """Read every finite number of metrics/*.json under ``file/key``, and the test accuracy as ``accuracy`` too."""
     numbers: dict[str, float] = {}
     for path in sorted(METRICS.glob("*.json")):
-        numbers.update(_numbers(read_json(path), path.stem))
+        for name, value in flatten(read_json(path), "/", path.stem).items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                # The characters that MLflow allows in a name.
+                numbers[re.sub(r"[^\w/. :-]", "_", name, flags=re.ASCII)] = float(value)
     if "evaluate/accuracy" in numbers:
         # First, for MLflow offers the first for comparing.
         numbers = {"accuracy": numbers["evaluate/accuracy"], **numbers}
@@ -74,23 +87,3 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         raise AtlasError(f"{path} is not valid YAML: bring it back with `git checkout {path}`") from None
     return content if isinstance(content, dict) else {}
-
-
-def _numbers(value: Any, name: str) -> dict[str, float]:
-    if isinstance(value, dict):
-        found: dict[str, float] = {}
-        for key, item in value.items():
-            found.update(_numbers(item, f"{name}/{key}"))
-        return found
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        # The characters that MLflow allows in a name.
-        return {re.sub(r"[^\w/. :-]", "_", name, flags=re.ASCII): float(value)}
-    return {}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=20)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

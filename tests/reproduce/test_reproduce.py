@@ -12,7 +12,7 @@ import yaml
 
 from tests.pipeline.conftest import Project, make_project
 from tests.reproduce.conftest import snapshot
-from vit_atlas.reproduce import data, reproduce
+from vit_atlas.reproduce import reproduce
 
 
 def again(project: Project, *options: str) -> tuple[int, dict, str]:
@@ -152,7 +152,7 @@ def test_data_that_is_nowhere(toy: Project, workspaces: Path) -> None:
     toy.run("rm", "-r", ".dvc/cache")
     assert "is not in the local DVC cache, no DVC remote is configured" in refused(toy)
     toy.run("dvc", "remote", "add", "--default", "store", "../nothing-there")
-    assert "nor to be had from the DVC remote (store)" in refused(toy)
+    assert "is not in the local DVC cache, not in the DVC remote (store)" in refused(toy)
     assert list(workspaces.iterdir()) == []
 
 
@@ -166,27 +166,32 @@ def test_data_that_is_damaged(toy: Project) -> None:
     assert "the data in hand is not the data of HEAD: data has another hash" in refused(toy)
 
 
-def test_the_sample_is_made_anew_by_the_revisions_code(toy: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_is_made_anew_by_the_revisions_code(toy: Project) -> None:
     maker = (
         "import pathlib, sys\n"
         "def app():\n"
         "    assert sys.argv[1:3] == ['data', 'stickers']\n"
+        "    assert 'secret' not in pathlib.Path('.dvc/config.local').read_text()\n"
         "    pathlib.Path('data').mkdir(exist_ok=True)\n"
         "    pathlib.Path('data/numbers.txt').write_text('1 2 3\\n')\n"
     )
     (toy.folder / "src/vit_atlas/cli.py").write_text(maker)
     toy.commit("makes its own data")
-    digest = yaml.safe_load((toy.folder / "data.dvc").read_text())["outs"][0]["md5"]
     toy.run("rm", "-r", ".dvc/cache")
-    monkeypatch.setattr(data, "SAMPLES", {digest})
+    toy.run("dvc", "remote", "add", "--local", "secret", "../nothing-there")
     result = reproduce("HEAD", toy.folder, ["train"])
     assert result.source == "made anew by `vit-atlas data stickers`"
     assert result.verdict == "exact"
 
 
-def test_the_committed_sample_is_known(root: Path) -> None:
-    """When the sample changes, its new hash belongs in SAMPLES beside the old ones."""
-    assert yaml.safe_load((root / "data.dvc").read_text())["outs"][0]["md5"] in data.SAMPLES
+def test_another_sample_than_the_revisions_data_is_refused(toy: Project) -> None:
+    maker = (
+        "import pathlib\ndef app():\n    pathlib.Path('data').mkdir()\n    pathlib.Path('data/numbers.txt').touch()\n"
+    )
+    (toy.folder / "src/vit_atlas/cli.py").write_text(maker)
+    toy.commit("makes other data")
+    toy.run("rm", "-r", ".dvc/cache")
+    assert "it is not the sample, which could be made anew" in refused(toy)
 
 
 def test_a_cancelled_job_leaves_nothing(toy: Project, workspaces: Path, tmp_path: Path) -> None:
@@ -223,4 +228,4 @@ def test_this_repositorys_own_first_stage(root: Path, tmp_path: Path) -> None:
     code, answer, printed = again(project, "--stage", "prepare")
     assert code == 0, printed
     assert answer["verdict"] == "exact"
-    assert {row["file"] for row in answer["metrics"]} == {"metrics/prepare.json"}
+    assert [(row["stage"], row["out"]) for row in answer["outs"]] == [("prepare", "build/prepared")]

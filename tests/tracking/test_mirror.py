@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from typer.testing import CliRunner
 
 from tests.tiny_settings import params_text
+from vit_atlas.provenance import Commit
 from vit_atlas.tracking import Mirrored, mirror
 
 from .helpers import DATA_HASH, Project, Server, client, curve, files, free_port, runs, stream, write_model
@@ -200,10 +201,9 @@ def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
 
 
 def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"rev-parse": "1" * 40, "status": " M src/x.py"}
-    monkeypatch.setattr("vit_atlas.provenance._git", lambda command, *rest: answers[command])
+    monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("1" * 40, dirty=True))
     run_id = show().run_id
-    answers["rev-parse"] = "2" * 40
+    monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("2" * 40, dirty=False))
     show()
     tags = client().get_run(run_id).data.tags
     assert tags["git_commit"] == tags["mlflow.source.git.commit"] == "1" * 40

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeGuard
 
 from vit_atlas import paths
+from vit_atlas.io.plain import flatten
 
 TOLERANCE = 0.05
 """How far a number without an interval of its own may move, as a part of the larger of 1 and its size."""
@@ -79,7 +80,7 @@ def compare_metrics(
     committed interval; an end of the interval may move by half its width; any other number by ``tolerance``, as a part
     of the larger of 1 and its size. Text, lists, and all values where ``exact``, must be equal.
     """
-    old, new = _flat(committed), _flat(now)
+    old, new = flatten(committed), flatten(now)
     return [
         _judge(file, name, old.get(name), new.get(name), {} if exact else old, -1.0 if exact else tolerance)
         for name in [*old, *(name for name in new if name not in old)]
@@ -117,15 +118,6 @@ def _interval(name: str, others: Mapping[str, Any]) -> tuple[float, float] | Non
 
 def _number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict) or not value:
-        return {name: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found.update(_flat(item, f"{name}.{key}" if name else str(key)))
-    return found
 
 
 def stale_stages(committed: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -11,9 +11,6 @@ import yaml
 from vit_atlas.errors import AtlasError
 from vit_atlas.reproduce.workspace import DVC, Workspace, dvc_folder
 
-SAMPLES = frozenset({"91dbe682a6592383847f2748c8ba16bd.dir", "ab74a2bcff3f9c782e91763a622c6fdc.dir"})
-"""DVC's hashes of the sample, in every version that was committed: `vit-atlas data stickers` makes it anywhere."""
-
 MAKE_SAMPLE = ("-c", "from vit_atlas.cli import app; app()", "data", "stickers", "--replace")
 
 # `dvc status` cannot tell changed data from data that merely is not in the cache.
@@ -43,41 +40,50 @@ def bring_data(workspace: Workspace, project: Path) -> tuple[dict[str, str], str
     hashes = {path: digest for name in pointers for path, digest in _named(workspace, name)}
     if not pointers:
         return {}, "none: the revision has no .dvc file"
-    remotes = _share(workspace, project, with_remotes=True)
-    try:
-        source = _fetch(workspace, pointers, hashes, remotes)
-    finally:
-        # The revision's code may be anybody's: the remotes' passwords are gone before it runs.
-        _share(workspace, project, with_remotes=False)
+    source, remotes = _fetch(workspace, project, pointers)
+    source = source or _make_sample(workspace, pointers, hashes)
+    if not source:
+        where = f"not in the DVC remote ({', '.join(remotes)})" if remotes else "no DVC remote is configured"
+        raise AtlasError(
+            f"the data of {workspace.revision.name} is not in the local DVC cache, {where}, and it is not the sample, "
+            "which could be made anew: `dvc push` it from where it lies, or `dvc remote add` the remote that has it"
+        )
     _verify(workspace, pointers)
     return hashes, source
 
 
-def _fetch(workspace: Workspace, pointers: list[str], hashes: dict[str, str], remotes: list[str]) -> str:
-    if _quietly(workspace, *DVC, "checkout", "--quiet", *pointers):
-        return "the local DVC cache"
-    if remotes and workspace.run(*DVC, "pull", *pointers, state="fetch") == 0:
-        return "the DVC remote"
-    name = workspace.revision.name
-    if set(hashes.values()) <= SAMPLES:
-        if workspace.run(sys.executable, *MAKE_SAMPLE, state="fetch") == 0:
-            return "made anew by `vit-atlas data stickers`"
-        raise AtlasError(
-            f"the data of {name} is the sample, it is not in the local DVC cache, and it could not be made anew for "
-            "the reason printed above"
-        )
-    if remotes:
-        raise AtlasError(
-            f"the data of {name} is neither in the local DVC cache nor to be had from the DVC "
-            f"remote ({', '.join(remotes)}): see what `dvc pull` printed above, or `dvc push` it from where it lies"
-        )
-    raise AtlasError(
-        f"the data of {name} is not in the local DVC cache, no DVC remote is configured, and it is "
-        "not the sample, which could be made anew: `dvc remote add` the remote that has it, or `dvc add` it again"
-    )
+def _fetch(workspace: Workspace, project: Path, pointers: list[str]) -> tuple[str, list[str]]:
+    """Bring the data from the user's DVC cache or remotes; returns which (empty if neither) and the remotes' names."""
+    remotes = _share(workspace, project, with_remotes=True)
+    try:
+        if _quietly(workspace, *DVC, "checkout", "--quiet", *pointers):
+            return "the local DVC cache", remotes
+        if remotes and workspace.run(*DVC, "pull", *pointers, state="fetch") == 0:
+            return "the DVC remote", remotes
+        return "", remotes
+    finally:
+        # The revision's code may be anybody's: the remotes' passwords are gone before it runs.
+        _share(workspace, project, with_remotes=False)
+
+
+def _make_sample(workspace: Workspace, pointers: list[str], hashes: dict[str, str]) -> str:
+    """Make the sample with the revision's own code; says so where it is the revision's data, as only its hash tells."""
+    commands = list((workspace.folder / "src" / "vit_atlas").glob("cli*"))
+    if set(hashes) != {"data"} or not commands or workspace.run(sys.executable, *MAKE_SAMPLE, state="fetch") != 0:
+        return ""
+    return "" if _changed(workspace, pointers) else "made anew by `vit-atlas data stickers`"
 
 
 def _verify(workspace: Workspace, pointers: list[str]) -> None:
+    if changed := _changed(workspace, pointers):
+        raise AtlasError(
+            f"the data in hand is not the data of {workspace.revision.name}: {', '.join(changed)} has another hash "
+            "than its .dvc file records; where the DVC cache is damaged, remove that file from it and `dvc pull`"
+        )
+
+
+def _changed(workspace: Workspace, pointers: list[str]) -> list[str]:
+    """Name the data whose content is not what its .dvc file records."""
     # Another state folder than that of checkout and pull: DVC reads and hashes every file.
     done = subprocess.run(
         [sys.executable, "-c", NAME_CHANGED, *pointers],
@@ -89,11 +95,7 @@ def _verify(workspace: Workspace, pointers: list[str]) -> None:
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise AtlasError(f"DVC could not read the data of {workspace.revision.name}: {said[-1]}")
-    if changed := json.loads(done.stdout):
-        raise AtlasError(
-            f"the data in hand is not the data of {workspace.revision.name}: {', '.join(changed)} has another hash "
-            "than its .dvc file records; where the DVC cache is damaged, remove that file from it and `dvc pull`"
-        )
+    return [str(path) for path in json.loads(done.stdout)]
 
 
 def _quietly(workspace: Workspace, *command: str) -> bool:

@@ -113,7 +113,7 @@ def _compare_metrics(
         if compare.inconsistent(file, content, committed):
             problems.append(f"{file} in git is not the one that dvc.lock records")
         old, new = _json(content, file), _json(place.read_bytes(), file)
-        rows += compare.compare_metrics(file, old, new, tolerance, exact=writers[file] in compare.EXACT_STAGES)
+        rows += compare.compare_metrics(file, old, new, tolerance, exact=Path(file).stem in compare.EXACT_STAGES)
     return rows, problems
 
 

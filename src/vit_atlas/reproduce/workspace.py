@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.git import FOREIGN as OTHER_REPOSITORY
+from vit_atlas.git import changed_files, git
 
 DVC = (sys.executable, "-m", "dvc")
-FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_ROOT", "DVC_STAGE")
+FOREIGN = (*OTHER_REPOSITORY, "DVC_ROOT", "DVC_STAGE")
 """Variables that would point git or DVC at another repository, as inside a git hook."""
 FOREIGN_PREFIXES = ("MLFLOW_", "DVC_EXP", "DVC_STUDIO")
 """Variables that would show the repeated run in the user's own tracking."""
@@ -36,18 +38,18 @@ class Revision:
 
     def read(self, path: str) -> bytes | None:
         """Read a file of the project as it was committed; None where the commit has no such file."""
-        done = _git(self.top, "show", f"{self.sha}:{(self.project / path).as_posix()}")
+        done = git(self.top, "show", f"{self.sha}:{(self.project / path).as_posix()}")
         return done.stdout if done.returncode == 0 else None
 
     def files(self, pattern: str) -> list[str]:
         """Name the project's committed files that match a glob pattern, relative to the project, sorted."""
-        listed = _git(self.top / self.project, "ls-tree", "-r", "-z", "--name-only", self.sha)
+        listed = git(self.top / self.project, "ls-tree", "-r", "-z", "--name-only", self.sha)
         names = listed.stdout.decode(errors="surrogateescape").split("\0")
         return sorted(name for name in names if name and Path(name).match(pattern))
 
     def subject(self) -> str:
         """Give the first line of the commit's message."""
-        return _git(self.top, "log", "-1", "--format=%s", self.sha).stdout.decode(errors="replace").strip()
+        return git(self.top, "log", "-1", "--format=%s", self.sha).stdout.decode(errors="replace").strip()
 
 
 @dataclass(frozen=True)
@@ -124,11 +126,11 @@ def find_revision(name: str, folder: Path) -> Revision:
     Raises:
         AtlasError: git is missing, the folder is in no repository, or it has no such commit.
     """
-    found = _git(folder, "rev-parse", "--show-toplevel", "--show-prefix")
+    found = git(folder, "rev-parse", "--show-toplevel", "--show-prefix")
     if found.returncode != 0:
         raise AtlasError(f"{folder} is in no git repository that git can read: run this in the project's folder")
     top, prefix = found.stdout.decode().split("\n")[:2]
-    done = _git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    done = git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     if done.returncode != 0:
         raise AtlasError(
             f"{name} is no commit, branch or tag of this repository: `git log --oneline --all` lists them, "
@@ -151,9 +153,7 @@ def dvc_folder(project: Path, levels: int, name: str) -> Path:
 
 def is_dirty(revision: Revision) -> bool:
     """Tell whether the user's tree differs from what is committed."""
-    # Without the option git would write its refreshed index into the user's repository.
-    listed = _git(revision.top / revision.project, "--no-optional-locks", "status", "--porcelain", "--", ".")
-    return bool(listed.stdout.strip())
+    return bool(changed_files(revision.top / revision.project, "."))
 
 
 @contextlib.contextmanager
@@ -197,18 +197,10 @@ def _clone(revision: Revision, root: Path) -> None:
         (*quiet, "-C", str(root), "checkout", "--quiet", "--detach", revision.sha),
     )
     for step in steps:
-        done = _git(revision.top, *step)
+        done = git(revision.top, *step)
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip().splitlines() or ["it gave no reason"]
             raise AtlasError(f"git could not check {revision.name} out into {root}: {said[-1]}")
-
-
-def _git(folder: Path, *arguments: str) -> Any:
-    environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
-    try:
-        return subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True)
-    except FileNotFoundError:
-        raise AtlasError("git is not installed, or not on PATH: install it (Debian: apt-get install git)") from None
 
 
 @contextlib.contextmanager

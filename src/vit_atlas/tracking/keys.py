@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from vit_atlas.io.plain import canonical_json, flatten
 
 
 def training_key(manifest_path: str | Path, settings: Mapping[str, Any]) -> str:
@@ -24,27 +24,7 @@ def training_key(manifest_path: str | Path, settings: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def as_parameters(settings: Mapping[str, Any]) -> dict[str, str]:
     """Turn nested settings into dotted names and readable text, the form in which MLflow shows parameters."""
-    flat: dict[str, str] = {}
-    for name, value in _plain(settings).items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
-def canonical_json(value: Any) -> str:
-    """Give the one JSON text of ``value``: sorted keys, no spaces, settings objects as mappings."""
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+    flat = flatten(settings)
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in flat.items()}

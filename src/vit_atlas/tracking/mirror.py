@@ -22,7 +22,7 @@ from vit_atlas.tracking.client import (
     place,
     warn,
 )
-from vit_atlas.tracking.keys import flatten
+from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.model import log_model
 from vit_atlas.tracking.names import shown_numbers
 from vit_atlas.tracking.redaction import redact
@@ -104,7 +104,7 @@ def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
     """Add what the run lacks; returns the id of its model."""
     run = connection.client.get_run(run_id)
     _add_tags(connection, run, result)
-    missing = {name: value for name, value in flatten(result.settings).items() if name not in run.data.params}
+    missing = {name: value for name, value in as_parameters(result.settings).items() if name not in run.data.params}
     log_params(connection, run_id, missing)
     _add_numbers(connection, run, result)
     _add_data(connection, run, result)

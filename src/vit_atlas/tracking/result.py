@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.plain import canonical_json
 from vit_atlas.provenance import LOCK, Commit, data_hash, read_commit, read_lock, read_numbers, read_yaml
 from vit_atlas.settings import Settings
-from vit_atlas.tracking.keys import canonical_json, training_key
+from vit_atlas.tracking.keys import training_key
 
 TRAINING_SECTIONS: tuple[str, ...] = ("model", "augment", "finetune")
 REPORT_STAGE = "report"

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from vit_atlas.tracking.client import PLACE_TAG, RESULT_TAG, TRAINING_TAG, Connection, connect, impatient, place, warn
-from vit_atlas.tracking.keys import flatten
+from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.redaction import redact
 
 CURVES = "training/"
@@ -134,7 +134,7 @@ def find_unfinished(connection: Connection, training_key: str) -> list[str]:
 
 def start_run(connection: Connection, training_key: str, params: Mapping[str, Any]) -> str:
     """Make a run that carries the training's key and ``params``; returns its id."""
-    flat = flatten(params)
+    flat = as_parameters(params)
     name = f"{flat.get('model.name', 'model').rstrip('/').rsplit('/', 1)[-1]}-{training_key[:7]}"
     tags = {
         TRAINING_TAG: training_key,

@@ -21,8 +21,8 @@ from torch import Tensor
 import vit_atlas
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file, write_json
+from vit_atlas.io.plain import canonical_json
 from vit_atlas.paths import CHECKPOINTS
-from vit_atlas.tracking.keys import canonical_json
 from vit_atlas.training.processes import count
 
 _CODE = ("training", "finetune", "models", "data/augmentation.py", "data/photos.py")
