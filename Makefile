@@ -1,12 +1,14 @@
 # Everything a newcomer types. `make` alone prints this help.
 .DEFAULT_GOAL := help
-.PHONY: help setup sample weights demo repro pets ui test lint lock clean
+.PHONY: help setup sample weights demo repro pets ui check test lint docs lock clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
+# Tests of one folder share what takes long to make, so they run in one of the two processes.
+PYTEST := pytest -n 2 --dist loadgroup
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +30,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-sample: setup ## build the sample photos (data/) from Debian's clip-art package, unless data/ is as data.dvc says
-	@dvc status --quiet data.dvc || vit-atlas data stickers
+sample: setup ## make the sample photos in data/; with your own there (after `dvc add data`), back to the sample
+	@scripts/bring-sample
 
 weights: setup ## fetch the embedded Vision Transformer
 	@vit-atlas weights
@@ -46,18 +48,26 @@ pets: setup ## the report's own experiment: Oxford-IIIT Pet, google/vit-base-pat
 ui: setup ## open MLflow on http://127.0.0.1:5000
 	mlflow ui --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and whether dvc.yaml names the code that its stages run
 	ruff check .
 	ruff format --check .
 	mypy
+	scripts/update-deps --check
 
-test: setup lint ## lint, then all tests
-	pytest
+check: lint ## lint, then the tests that run no pipeline: the loop to work in
+	$(PYTEST) --ignore tests/pipeline --ignore tests/faults --ignore tests/reproduce --ignore tests/tracking
 
-lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock
+test: lint docs ## lint, the documentation, all tests
+	$(PYTEST)
+
+docs: setup ## build the documentation into build/site; a broken link is an error
+	mkdocs build --quiet --strict
+
+lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock (HASHES=1: with every file's hash)
 	$(BIN)/pip install --quiet pip-tools
 	@{ head -n 2 requirements.lock; $(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-header --no-annotate \
-	    --no-emit-options --output-file - pyproject.toml; } > requirements.new && mv requirements.new requirements.lock
+	    --no-emit-options $(if $(HASHES),--generate-hashes) --output-file - pyproject.toml; } > requirements.new && \
+	    mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
 	rm -rf build report/index.html plots/embeddings plots/attention plots/captions plots/evaluate/mistakes.png explain \

@@ -10,6 +10,8 @@ from vit_atlas import settings
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Several test processes share the cores, and networks this small are fastest with one thread.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -19,6 +21,13 @@ def _folder(variable: str, default: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{variable} is not set and {default} is not beside the repository: no such folder as {folder}")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a folder in one process of pytest-xdist: session fixtures are made once, ports do not clash."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        item.add_marker(pytest.mark.xdist_group(place.parts[0]))
 
 
 @pytest.fixture(autouse=True, scope="session")

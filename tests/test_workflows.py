@@ -17,7 +17,7 @@ PINNED = re.compile(
 
 def workflows(root: Path) -> list[Path]:
     found = sorted((root / ".github" / "workflows").glob("*.yml"))
-    assert [path.name for path in found] == ["ci.yml", "gpu.yml"]
+    assert found
     return found
 
 
@@ -54,11 +54,13 @@ def test_a_forks_code_never_reaches_the_gpu(root: Path) -> None:
     assert "pull_request_target" not in triggers
     self_hosted = [job for job in content["jobs"].values() if "self-hosted" in job["runs-on"]]
     assert len(self_hosted) == 1
-    guard = " ".join(self_hosted[0]["if"].split())
-    assert guard == (
-        "github.event_name == 'workflow_dispatch' || (github.event.label.name == 'gpu' && "
-        "github.event.pull_request.head.repo.full_name == github.repository)"
-    )
+    # Each way in is a person with rights to this repository, or a labelled branch of this repository.
+    for way in " ".join(self_hosted[0]["if"].split()).split("||"):
+        conditions = {condition.strip(" ()") for condition in way.split("&&")}
+        assert conditions == {"github.event_name == 'workflow_dispatch'"} or conditions >= {
+            "github.event.label.name == 'gpu'",
+            "github.event.pull_request.head.repo.full_name == github.repository",
+        }
     gitlab = yaml.safe_load((root / ".gitlab-ci.yml").read_text())
     (rule,) = gitlab["gpu"]["rules"]
     assert "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_PROJECT_ID" in rule["if"]
@@ -76,7 +78,9 @@ def test_scripts_named_in_workflows_are_there_and_can_be_run(root: Path) -> None
 
 
 def test_shellcheck_has_nothing_to_say(root: Path) -> None:
-    scripts = [root / "scripts/make-venv", root / ".ci/run", *sorted((root / "scripts/ci").glob("*.sh"))]
+    files = [root / ".ci/run", *(path for path in (root / "scripts").rglob("*") if path.is_file())]
+    scripts = [path for path in files if path.read_text().startswith("#!/usr/bin/env bash")]
+    assert len(scripts) >= 8
     done = subprocess.run([tool("shellcheck"), *map(str, scripts)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
