@@ -70,5 +70,5 @@ lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock (HASH
 	    mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
-	rm -rf build report/index.html plots/embeddings plots/attention plots/captions plots/evaluate/mistakes.png explain \
+	rm -rf build report/index.html plots/embeddings plots/attention plots/captions plots/interventions.png plots/evaluate/mistakes.png explain \
 	    dvc_plots .checkpoints .trunk-cache .verify-cache

@@ -14,6 +14,7 @@ from vit_atlas.settings import (
     EvaluateSettings,
     FinetuneSettings,
     HubSettings,
+    InterventionSettings,
     ModelSettings,
     Section,
     Settings,
@@ -87,6 +88,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "bootstrap_samples": 2000,
         "seed": 0,
     },
+    InterventionSettings: {"photos": 4, "highlight": 0.1, "drawn": 2, "bootstrap_samples": 100, "seed": 0},
     CaptionerSettings: {
         "kind": "trained",
         "backbone": "model",
@@ -129,6 +131,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateSettings,
     "embeddings": EmbeddingsSettings,
     "attention": AttentionSettings,
+    "interventions": InterventionSettings,
     "captioner": CaptionerSettings,
     "captions": CaptionsSettings,
 }

@@ -38,6 +38,11 @@ MISTAKES = Path("plots/evaluate/mistakes.png")
 EMBEDDING_PLOTS = Path("plots/embeddings")
 ATTENTION_SCORES = Path("plots/attention_scores.csv")
 ATTENTION_PLOTS = Path("plots/attention")
+INTERVENTIONS = Path("build/interventions.csv")
+"""One row a photo, intervention and filling."""
+INTERVENTION_METRICS = Path("metrics/interventions.json")
+INTERVENTIONS_BY_CLASS = Path("plots/interventions.csv")
+INTERVENTION_PICTURE = Path("plots/interventions.png")
 
 CAPTIONER = Path("build/captioner")
 CAPTIONS = Path("build/captions.csv")

@@ -24,6 +24,7 @@ STAGES = [
     "evaluate",
     "embed-viz",
     "attn-viz",
+    "interventions",
     "caption-train",
     "caption-attn",
     "metrics",
@@ -41,6 +42,7 @@ TINY_SETTINGS: dict[str, dict[str, Any]] = {
         "faithfulness_steps": 1,
         "bootstrap_samples": 100,
     },
+    "interventions": {"photos": 3, "drawn": 2, "bootstrap_samples": 100},
     "captioner": {
         "layers": [-1],
         "width": 16,

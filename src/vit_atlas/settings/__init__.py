@@ -203,6 +203,21 @@ class AttentionSettings(Section):
     """Seed of the photos drawn by lot, the random maps and the bootstrap."""
 
 
+class InterventionSettings(Section):
+    """What interventions asks the model again without."""
+
+    photos: Count
+    """At most this many test photos are asked, a random sample, those with masks first."""
+    highlight: Annotated[Number, Field(gt=0, lt=1)]
+    """Share of all patches, those with the highest attention, that is taken away as the highlight."""
+    drawn: Shown
+    """At most this many photos that are answered from the background alone are drawn."""
+    bootstrap_samples: Resamples
+    """Resamples behind every 95 % interval."""
+    seed: Seed
+    """Seed of the sample, of the areas taken away for comparison, and of the bootstrap."""
+
+
 class CatrSettings(Section):
     """CATR v3 as published: ResNet-101 and transformer, trained on COCO."""
 
@@ -310,6 +325,7 @@ class Settings(Section):
     evaluate: EvaluateSettings
     embeddings: EmbeddingsSettings
     attention: AttentionSettings
+    interventions: InterventionSettings
     captioner: Annotated[Captioner, Field(discriminator="kind")]
     captions: CaptionsSettings
 

@@ -1,0 +1,1 @@
+"""What happens to the answer when a part of the photo is taken away."""
