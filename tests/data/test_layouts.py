@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vit_atlas.data.candidates import Layout
 from vit_atlas.data.layouts import find_layout
 from vit_atlas.errors import AtlasError
 
@@ -106,18 +107,20 @@ def test_masks_go_by_path_and_by_stem_where_only_one_photo_has_it(photos: Path, 
     }
 
 
-def test_photos_outside_class_folders_and_deeper_ones_are_left_out_by_name(two_classes: Path, draw) -> None:
+def test_photos_outside_class_folders_are_left_out_by_name_and_deeper_ones_belong_to_the_class(
+    two_classes: Path, draw
+) -> None:
     draw("stray.jpg")
     draw("cat/more/deep.jpg")
     (two_classes / "README.md").write_text("notes")
     (two_classes / "cat" / ".DS_Store").write_text("x")
     (two_classes / "cat" / "Thumbs.db").write_text("x")
     layout = find_layout(two_classes)
-    assert {item.file: item.reason for item in layout.rejected} == {
-        "stray.jpg": "outside every class folder",
-        "cat/more/deep.jpg": "in a folder below the class folder cat/",
-    }
-    assert len(layout.candidates) == 20
+    assert {item.file: item.reason for item in layout.rejected} == {"stray.jpg": "outside every class folder"}
+    assert {item.image_id: item.class_name for item in layout.candidates}["cat/more/deep.jpg"] == "cat"
+    assert len(layout.candidates) == 21
+    assert layout.ignored == ("README.md", "cat/.DS_Store", "cat/Thumbs.db")
+    assert layout.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -140,9 +143,96 @@ def test_a_folder_without_layout_is_told_what_it_holds_and_the_three_layouts(
         (photos / name).write_bytes(b"x")
     with pytest.raises(AtlasError, match=message) as caught:
         find_layout(photos)
-    assert "several folders" in str(caught.value) or "expected <class>/*.jpg or <split>/<class>/*.jpg" in str(
-        caught.value
+    remedies = ("keep one of them", "train: train, training", "expected <class>/*.jpg or <split>/<class>/*.jpg")
+    assert any(remedy in str(caught.value) for remedy in remedies)
+
+
+def fill(photos: Path, draw, *names: str) -> Layout:
+    for name in names:
+        draw(name)
+    return find_layout(photos)
+
+
+def test_a_class_may_be_called_train_test_masks_or_images(photos: Path, draw) -> None:
+    names = ("bus", "train", "test", "images", "annotations")
+    layout = fill(photos, draw, *(f"{name}/{number}.jpg" for name in names for number in (1, 2)))
+    assert (layout.kind, layout.classes) == ("image-folder", tuple(sorted(names)))
+
+
+def test_masks_is_a_class_where_it_holds_photos(photos: Path, draw) -> None:
+    layout = fill(photos, draw, *(f"{name}/{number}.jpg" for name in ("masks", "no masks") for number in (1, 2)))
+    assert layout.classes == ("masks", "no masks")
+    for path in (photos / "masks").iterdir():
+        Image.open(path).convert("L").point(lambda value: 255 * (value > 99)).save(path)
+    draw("cat/1.jpg")
+    layout = find_layout(photos)
+    assert layout.classes == ("cat", "no masks")
+    assert layout.unused_masks == ("masks/1.jpg", "masks/2.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [("training", "train"), ("DEV", "val"), ("eval", "val"), ("testing", "test"), ("Holdout", "test")],
+)
+def test_split_folders_have_many_names(photos: Path, draw, name: str, split: str) -> None:
+    other = "test" if split == "train" else "train"
+    layout = fill(photos, draw, *(f"{folder}/{kind}/1.jpg" for folder in (other, name) for kind in "ab"))
+    assert layout.splits == {other, split}
+
+
+@pytest.mark.parametrize("names", [("train", "test2017"), ("training_set", "test_set")])
+def test_a_name_like_a_split_is_answered_with_those_that_are(photos: Path, draw, names: tuple[str, str]) -> None:
+    with pytest.raises(AtlasError, match=rf"{names[1]}/.*val: val, valid, validation, dev, eval"):
+        fill(photos, draw, *(f"{folder}/{kind}/1.jpg" for folder in names for kind in ("cat", "dog")))
+
+
+def test_splits_may_lie_below_classes(photos: Path, draw) -> None:
+    layout = fill(photos, draw, *(f"{kind}/{split}/1.jpg" for kind in ("cat", "dog") for split in ("train", "test")))
+    assert (layout.kind, layout.classes) == ("image-folder-with-splits", ("cat", "dog"))
+    assert [(item.image_id, item.split) for item in layout.candidates][:2] == [
+        ("cat/test/1.jpg", "test"),
+        ("cat/train/1.jpg", "train"),
+    ]
+
+
+def test_photos_below_class_folders_are_a_warning_only_where_the_classes_may_be_splits(photos: Path, draw) -> None:
+    layout = fill(photos, draw, *(f"{kind}/{year}/1.jpg" for kind in ("cat", "dog") for year in (2022, 2023)))
+    assert (layout.classes, len(layout.candidates)) == (("cat", "dog"), 4)
+    assert layout.warnings == (
+        "photos in 2022/, 2023/ count as parts of the classes cat/, dog/; if those are splits, name them train, "
+        "val and test",
     )
+    assert fill(photos, draw, "cat/1.jpg").warnings == ()
+    assert fill(photos, draw, "cat/dog/1.jpg").warnings == (
+        "photos in cat/dog/ count as `cat`, though `dog` is a class too",
+    )
+
+
+def test_one_name_in_two_unicode_forms_is_one_class_and_near_names_are_told(photos: Path, draw) -> None:
+    names = ("train/Caf\u00e9/1.jpg", "test/Cafe\u0301/1.jpg", "train/Cat/1.jpg", "test/cat/1.jpg", "test/cat /1.jpg")
+    layout = fill(photos, draw, *names)
+    assert layout.classes == ("Caf\u00e9", "Cat", "cat", "cat ")
+    assert layout.warnings == ("the classes `Cat` and `cat` and `cat ` differ only in letter case or spaces",)
+
+
+def test_folders_without_photos_beside_splits_are_left_out_and_told(photos: Path, draw) -> None:
+    (photos / "docs").mkdir()
+    (photos / "docs" / "notes.txt").write_text("x")
+    layout = fill(photos, draw, *(f"{split}/{kind}/1.jpg" for split in ("train", "test") for kind in "ab"))
+    assert layout.warnings == ("docs/ beside the split folders: no photo in it, left out",)
+    assert layout.ignored == ("docs/notes.txt",)
+
+
+def test_links_to_folders_are_followed_once_and_loops_are_told(photos: Path, tmp_path: Path, draw) -> None:
+    draw("../elsewhere/1.jpg")
+    draw("dog/1.jpg")
+    (photos / "cat").symlink_to(tmp_path / "elsewhere")
+    (photos / "dog" / "up").symlink_to(photos)
+    (photos / "dog" / "out").symlink_to("/")
+    (photos / "emu").symlink_to(photos / "dog")
+    layout = find_layout(photos)
+    assert [item.image_id for item in layout.candidates] == ["cat/1.jpg", "dog/1.jpg"]
+    assert [item.file for item in layout.rejected] == ["dog/out", "dog/up", "emu"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file that claims to be a photo; ``split`` and ``mask_kind`` are empty where the layout gives none."""
+    """A file that claims to be a photo; split, mask_kind and group are empty where the layout gives none."""
 
     path: Path
     image_id: str
@@ -14,6 +14,7 @@ class Candidate:
     split: str = ""
     mask: Path | None = None
     mask_kind: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,12 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a folder holds: ``kind`` is image-folder, image-folder-with-splits, homework or oxford-pets.
+    """What a folder holds: ``kind`` is image-folder, image-folder-with-splits, homework, oxford-pets or
+    label-table.
 
-    ``classes`` are all class names in the order of their labels, with those that have no photo. ``unused_masks`` are
-    files below `masks/` that belong to no photo.
+    ``classes`` are all class names in the order of their labels, with those that have no photo. Every file below the
+    folder is in one of ``candidates`` (as photo or as mask), ``rejected``, ``unused_masks`` (files below `masks/` that
+    belong to no photo) and ``ignored`` (notes, tables, and what systems and programs leave).
     """
 
     kind: str
@@ -38,6 +41,10 @@ class Layout:
     candidates: tuple[Candidate, ...]
     rejected: tuple[Rejected, ...] = ()
     unused_masks: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was understood in one of several ways, such as the name of a column."""
 
     @property
     def splits(self) -> frozenset[str]:

@@ -1,0 +1,127 @@
+"""A folder of photos as it is found: listed once, the same in any order of listing, without junk."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vit_atlas.data.candidates import Rejected
+
+
+@dataclass
+class Folder:
+    """A folder with what lies in it, sorted by name."""
+
+    path: Path
+    files: list[Path] = field(default_factory=list)
+    """Everything that is no folder, whatever it turns out to be when it is opened."""
+    folders: list["Folder"] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Last part of its path."""
+        return self.path.name
+
+    def below(self) -> Iterator["Folder"]:
+        """Yield this folder and every one below it."""
+        waiting = [self]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting += reversed(folder.folders)
+
+    def all_files(self) -> list[Path]:
+        """Files here and below."""
+        return [path for folder in self.below() for path in folder.files]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A folder with all below it."""
+
+    root: Folder
+    ignored: tuple[str, ...]
+    """Files and folders (these end in a slash) that belong to a system or a program."""
+    rejected: tuple[Rejected, ...]
+    """Links to folders that are listed already, as in a loop."""
+
+
+def read_tree(root: Path) -> Tree:
+    """List ``root`` and all below it. Links to folders are followed, each folder is listed once.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    top = Folder(root)
+    ignored: list[str] = []
+    rejected: list[Rejected] = []
+    seen = {_identity(folder) for folder in (root, *root.resolve().parents)}
+    links: list[tuple[Folder, Folder]] = []
+    _list_below(top, seen, links, ignored)
+    while links:  # after the folders, so that one that is inside the root is listed in its own place
+        links.sort(key=lambda pair: pair[1].path.as_posix(), reverse=True)
+        parent, folder = links.pop()
+        identity = _identity(folder.path)
+        if identity in seen:
+            reason = "a link to a folder that is listed already, or that holds this one"
+            rejected.append(Rejected(name_below(root, folder.path), reason, "link-to-folder"))
+            continue
+        seen.add(identity)
+        parent.folders.append(folder)
+        _list_below(folder, seen, links, ignored)
+    for folder in top.below():
+        folder.files.sort(key=lambda path: path.name)
+        folder.folders.sort(key=lambda child: child.name)
+    return Tree(
+        top, tuple(sorted(name_below(root, Path(name)) + "/" * name.endswith("/") for name in ignored)), tuple(rejected)
+    )
+
+
+def _list_below(
+    top: Folder, seen: set[tuple[int, int]], links: list[tuple[Folder, Folder]], ignored: list[str]
+) -> None:
+    """Fill ``top`` and its folders; links to folders and what is ignored are only noted."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(folder.path) as entries:
+            for entry in entries:
+                path = folder.path / entry.name
+                if is_junk(entry.name):
+                    ignored.append(f"{path}/" if _is_folder(entry) else str(path))
+                elif not _is_folder(entry):
+                    folder.files.append(path)
+                elif entry.is_symlink():
+                    links.append((folder, Folder(path)))
+                else:
+                    folder.folders.append(Folder(path))
+        for child in folder.folders:
+            seen.add(_identity(child.path))
+            waiting.append(child)
+
+
+def name_below(root: Path, path: Path) -> str:
+    """``path`` relative to ``root`` with forward slashes; bytes that are no UTF-8 appear as escapes."""
+    return readable(path.relative_to(root).as_posix())
+
+
+def readable(name: str) -> str:
+    """A file's name as text that can be written: bytes that are no UTF-8 appear as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_junk(name: str) -> bool:
+    """Whether a system or a program left a file or folder of this name."""
+    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
