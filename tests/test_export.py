@@ -104,7 +104,7 @@ def test_the_exported_card_holds_results_with_intervals() -> None:
     accuracy = (card.data.eval_results or [])[1]
     assert accuracy.metric_args == {"interval_95": [0.663, 0.775]}
     assert accuracy.dataset_revision == "0123.dir"
-    assert "| accuracy | 0.721 | 0.663 to 0.775 |" in card.text
+    assert "| accuracy | 0.721 [0.663, 0.775] |" in card.text
     assert "240 test photos" in card.text
     assert "## Limits" in card.text
     assert "flatters" not in card.text

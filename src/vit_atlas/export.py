@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import CARD, DATASET_NAME, DATASET_TYPE, RESULTS, TASK, card_text
 from vit_atlas.paths import MODEL
@@ -79,20 +80,21 @@ def _results(found: Mapping[str, float], data_hash: str | None) -> list[Any]:
             metric_type=kind,
             metric_value=found[key],
             metric_name=name,
-            metric_args=_interval(found, key),
+            metric_args=_interval(Estimate.read(found, key)),
         )
         for key, (kind, name) in kinds.items()
         if key in found
     ]
 
 
-def _interval(found: Mapping[str, float], key: str) -> dict[str, list[float]] | None:
-    ends = [found.get(f"{key}_{end}") for end in ("low", "high")]
-    return None if None in ends else {"interval_95": [float(end) for end in ends if end is not None]}
+def _interval(estimate: Estimate | None) -> dict[str, list[float]] | None:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return None
+    return {"interval_95": [estimate.low, estimate.high]}
 
 
 def _words(found: Mapping[str, float], data_hash: str | None) -> str:
-    rows = ["", "", "| on test photos | value | 95 % interval |", "|---|---|---|"]
+    rows = ["", "", "| on test photos | value [95 % interval] |", "|---|---|"]
     shown = {
         "accuracy": "accuracy",
         "top5_accuracy": "top-5 accuracy",
@@ -102,10 +104,9 @@ def _words(found: Mapping[str, float], data_hash: str | None) -> str:
         "accuracy_minus_probe": "accuracy less that of the probe",
     }
     for key, name in shown.items():
-        if key in found:
-            interval = _interval(found, key)
-            ends = "" if interval is None else "{:.3f} to {:.3f}".format(*interval["interval_95"])
-            rows.append(f"| {name} | {found[key]:.3f} | {ends} |")
+        estimate = Estimate.read(found, key)
+        if estimate is not None:
+            rows.append(f"| {name} | {estimate:.3f} |")
     photos = f"Measured on {found['photos']:.0f} test photos, which training never saw. " if "photos" in found else ""
     interval_note = "Intervals are bootstrap intervals over these photos."
     data = f" The data is what DVC records as `{data_hash}`." if data_hash else ""

@@ -9,5 +9,4 @@ import pytest
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project, the working directory, outside git."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vit_atlas.provenance._git", lambda *arguments: None)
     return tmp_path

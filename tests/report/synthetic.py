@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.arrays import pack_cosines, pack_maps, write_arrays
 from vit_atlas.io.files import write_json
 
@@ -23,6 +24,17 @@ EVALUATE = {
     "accuracy_minus_probe": 0.1,
     "accuracy_minus_probe_low": 0.04,
     "accuracy_minus_probe_high": 0.16,
+}
+INTERVENTIONS = {
+    "photos": 24,
+    "photos_with_masks": 24,
+    "photos_with_emphasis_beside": 3,
+    **Estimate(0.7, 0.5, 0.9).flat("whole.accuracy"),
+    **Estimate(0.6, 0.4, 0.8).flat("object_alone.accuracy"),
+    **Estimate(0.1, 0.0, 0.2).flat("background_alone.accuracy"),
+    **Estimate(0.6, 0.4, 0.8).flat("needs_object"),
+    **Estimate(-0.1, -0.2, 0.0).flat("background_above_chance"),
+    **Estimate(0.01, -0.01, 0.03).flat("beside_effect"),
 }
 ATTENTION = {
     "photos_scored": 12,
@@ -71,6 +83,7 @@ def write_metrics() -> None:
     write_json("metrics/evaluate.json", EVALUATE)
     write_json("metrics/embeddings.json", {"rank_correlation_after": -0.2, "relative_change": 0.01})
     write_json("metrics/attention.json", ATTENTION)
+    write_json("metrics/interventions.json", INTERVENTIONS)
     write_json("metrics/caption.json", CAPTION)
 
 

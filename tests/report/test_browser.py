@@ -46,7 +46,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Three pages: with ordinary names, with names made to break it, and with a fine grid and many classes."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vit_atlas.provenance._git", lambda *arguments: None)
         for kind, name in (("plain", "cat"), ("evil", EVIL), ("large", "cat")):
             folder = tmp_path_factory.mktemp(kind)
             patch.chdir(folder)

@@ -6,7 +6,7 @@ import pytest
 
 from vit_atlas.report.sentences import claims, missing
 
-from .synthetic import ATTENTION, CAPTION, EVALUATE
+from .synthetic import ATTENTION, CAPTION, EVALUATE, INTERVENTIONS
 
 
 def verdicts(**metrics: dict[str, Any]) -> dict[str, str]:
@@ -67,7 +67,7 @@ def test_strange_emphasis(photos: int, outside: float | None, left: float | None
 
 
 def test_the_reference_is_judged_by_the_accuracys_interval() -> None:
-    found = claims({"evaluate": EVALUATE | {"reference_accuracy": 0.96}})
+    found = claims({"evaluate": EVALUATE | {"reference_accuracy": 0.96, "distance_to_reference": -0.06}})
     assert [claim.verdict for claim in found] == ["supported", "not supported"]
     assert found[1].numbers[1] == "distance to the reference -0.060"
 
@@ -81,4 +81,17 @@ def test_without_an_interval_nothing_can_be_said() -> None:
 def test_what_is_missing_is_left_out_and_named() -> None:
     assert claims({}) == []
     assert claims({"evaluate": {"accuracy": 1.0}, "caption": {"noun_mass": None}, "embeddings": {}}) == []
-    assert missing({"evaluate": {}}) == ["metrics/embeddings.json", "metrics/attention.json", "metrics/caption.json"]
+    assert missing({"evaluate": {}}) == [
+        "metrics/embeddings.json",
+        "metrics/attention.json",
+        "metrics/interventions.json",
+        "metrics/caption.json",
+    ]
+
+
+def test_the_emphasis_is_three_numbers_whether_it_is_there_beside_the_object_and_matters() -> None:
+    found = {claim.text: claim for claim in claims({"interventions": INTERVENTIONS})}
+    assert [claim.verdict for claim in found.values()] == ["supported", "cannot be said", "cannot be said"]
+    emphasis = found["The emphasis beside the object carries the answer."]
+    assert emphasis.numbers[0] == "photos with an emphasis beside the object 3"
+    assert emphasis.numbers[1].endswith("+0.010 [-0.010, +0.030]")

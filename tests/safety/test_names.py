@@ -101,7 +101,6 @@ class Tags(HTMLParser):
 @pytest.fixture
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[tuple[str, tuple[str, ...]]]]:
     """The tags of the page of a result where classes, photos, nouns and words of captions have this name."""
-    monkeypatch.setattr("vit_atlas.provenance._git", lambda *arguments: None)
 
     def render(name: str) -> list[tuple[str, tuple[str, ...]]]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))

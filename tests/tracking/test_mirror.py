@@ -226,7 +226,7 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None
     loaded = mlflow.pyfunc.load_model(f"models:/{output.model_id}")
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
     complete = (folder / "artifacts" / "classifier" / "README.md").read_text()
-    assert "| accuracy | 0.750 | 0.700 to 0.800 |" in complete
+    assert "| accuracy | 0.750 [0.700, 0.800] |" in complete
     assert [column.name for column in loaded.metadata.signature.outputs] == ["label", "score", "classes"]
     (expected,) = pipeline("image-classification", "build/model", device="cpu")("red.png", top_k=1)
     encoded = base64.b64encode(Path("red.png").read_bytes()).decode()

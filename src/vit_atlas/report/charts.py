@@ -8,6 +8,7 @@ import pandas as pd
 
 from vit_atlas import paths
 from vit_atlas.data.manifest import read_classes
+from vit_atlas.estimates import Estimate
 from vit_atlas.report.explore import distance_rows
 from vit_atlas.report.payload import plain, records
 
@@ -51,6 +52,19 @@ def result(evaluate: Metrics) -> Spec | None:
         )
     text = "Accuracy with its 95 % interval: " + ", ".join(f"{row['name']} {row['value']:.3f}" for row in rows)
     return _chart(text, rows, {"height": 34 * len(rows), "layer": layers})
+
+
+def answers(interventions: Metrics) -> Spec | None:
+    """Accuracy on the whole photo, on the object alone, and on the background alone, with their intervals."""
+    names = {"whole": "whole photo", "object_alone": "object alone", "background_alone": "background alone"}
+    rows = [_interval(name, interventions, f"{key}.accuracy") for key, name in names.items()]
+    rows = [row for row in rows if row["value"] is not None]
+    if not rows:
+        return None
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 200}}
+    x = {"type": "quantitative", "title": "share of photos that are right", "scale": {"domain": [0, 1]}}
+    text = "Right answers: " + ", ".join(f"{row['name']} {row['value']:.2f}" for row in rows)
+    return _chart(text, rows, {"height": 34 * len(rows), "layer": _points(x, y)})
 
 
 def loss() -> Spec | None:
@@ -247,12 +261,7 @@ def _chart(text: str, rows: list[dict[str, Any]], rest: Spec, caption: str = "")
 
 
 def _interval(name: str, metrics: Metrics, key: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "value": metrics.get(key),
-        "low": metrics.get(f"{key}_low"),
-        "high": metrics.get(f"{key}_high"),
-    }
+    return {"name": name, **vars(Estimate.read(metrics, key) or Estimate())}
 
 
 def _series(history: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:

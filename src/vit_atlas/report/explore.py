@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from vit_atlas import paths
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.arrays import COSINE_LEVELS, pack_maps, read_arrays
 from vit_atlas.io.files import read_json
 from vit_atlas.report.payload import blob, plain
@@ -123,11 +124,8 @@ def _belongs(name: str, index: int) -> bool:
 
 
 def _score(metrics: Metrics, name: str) -> str:
-    value, low, high = (metrics.get(f"{name}.miou{end}") for end in ("", "_low", "_high"))
-    if value is None:
-        return ""
-    interval = f" [{low:.2f}, {high:.2f}]" if low is not None and high is not None else ""
-    return f"Mean IoU with the masks of {metrics.get('photos_scored')} test photos {value:.2f}{interval}."
+    score = Estimate.read(metrics, f"{name}.miou")
+    return f"Mean IoU with the masks of {metrics.get('photos_scored')} test photos {score:.2f}." if score else ""
 
 
 def _jpeg(path: Path) -> str:

@@ -14,7 +14,7 @@ from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
 from vit_atlas.report import charts, explore, inline
 from vit_atlas.report.payload import records
 from vit_atlas.report.pictures import Picture, picture
-from vit_atlas.report.result import headline, missing_parts, numbers
+from vit_atlas.report.result import effects, headline, missing_parts, numbers
 from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
@@ -69,6 +69,9 @@ def render_report(settings: Settings) -> str:
             "distance": charts.similarity_by_distance(),
         },
         scores=charts.method_scores(metrics.get("attention", {}), labels),
+        interventions=metrics.get("interventions", {}),
+        answers=charts.answers(metrics.get("interventions", {})),
+        effects=effects(metrics.get("interventions", {})),
         pictures=_pictures(),
         mistakes=_mistakes(),
         classes=_per_class(),
@@ -93,6 +96,9 @@ def rows(content: Any, prefix: str = "") -> list[tuple[str, str]]:
 def _pictures() -> dict[str, Picture | None]:
     return {
         "mistakes": picture(paths.MISTAKES, "The most confident mistakes on the test photos"),
+        "interventions": picture(
+            paths.INTERVENTION_PICTURE, "What is left of each photo, and the probability of its class: green is right"
+        ),
         "by_class": picture(paths.ATTENTION_PLOTS / "by_class.png", "Mean IoU of every method by class"),
     }
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vit_atlas.estimates import Estimate
+
 Metrics = Mapping[str, Any]
 
 STAGES = {
@@ -11,6 +13,7 @@ STAGES = {
     "evaluate": "evaluate",
     "embeddings": "embed-viz",
     "attention": "attn-viz",
+    "interventions": "interventions",
     "caption": "caption-attn",
 }
 """Metrics files and the stages that write them."""
@@ -29,13 +32,12 @@ def headline(evaluate: Metrics | None) -> str:
     """Say in a sentence or two how good the model is, and whether it beats the linear probe beyond chance."""
     if not evaluate:
         return "metrics/evaluate.json is missing: the model has not been evaluated yet."
-    text = (
-        f"The fine-tuned model is right on {evaluate['accuracy']:.1%} of {evaluate['photos']} test photos "
-        f"(95 % interval {evaluate['accuracy_low']:.1%} to {evaluate['accuracy_high']:.1%}). "
-    )
+    accuracy, gain = (Estimate.read(evaluate, name) or Estimate() for name in ("accuracy", "accuracy_minus_probe"))
+    text = f"The fine-tuned model is right on {accuracy.value:.1%} of {evaluate['photos']} test photos"
+    text += f" (95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}). " if accuracy.low is not None else ". "
     if "probe_accuracy" in evaluate:
         text += f"A linear probe on the pretrained features reaches {evaluate['probe_accuracy']:.1%}: "
-        text += _comparison(evaluate["accuracy_minus_probe_low"], evaluate["accuracy_minus_probe_high"])
+        text += _comparison(gain)
     if evaluate.get("reference_accuracy") is not None:
         distance = evaluate["distance_to_reference"] * 100
         side = "below" if distance < 0 else "above"
@@ -47,13 +49,12 @@ def numbers(evaluate: Metrics) -> list[Number]:
     """The numbers at the top of the page; the distances say so where there is nothing to be distant from."""
     if not evaluate:
         return []
-    low, high = evaluate["accuracy_low"], evaluate["accuracy_high"]
-    found = [Number(f"{evaluate['accuracy']:.1%}", "test accuracy", f"95 % interval {low:.1%} to {high:.1%}")]
+    accuracy, gain = (Estimate.read(evaluate, name) or Estimate() for name in ("accuracy", "accuracy_minus_probe"))
+    found = [Number(f"{accuracy.value:.1%}", "test accuracy", _interval(accuracy, "{:.1%}"))]
     if "probe_accuracy" in evaluate:
-        difference = (evaluate["accuracy"] - evaluate["probe_accuracy"]) * 100
-        low, high = (evaluate[f"accuracy_minus_probe_{end}"] * 100 for end in ("low", "high"))
-        note = f"points; 95 % interval {low:+.1f} to {high:+.1f}; the probe reaches {evaluate['probe_accuracy']:.1%}"
-        found.append(Number(f"{difference:+.1f}", "against the linear probe", note))
+        points = Estimate(*(end if end is None else end * 100 for end in vars(gain).values()))
+        note = f"points; {_interval(points, '{:+.1f}')}; the probe reaches {evaluate['probe_accuracy']:.1%}"
+        found.append(Number(f"{points.value:+.1f}", "against the linear probe", note))
     else:
         found.append(Number("\u2013", "against the linear probe", "not fitted: evaluate.linear_probe is off"))
     if evaluate.get("reference_accuracy") is not None:
@@ -63,6 +64,20 @@ def numbers(evaluate: Metrics) -> list[Number]:
         note = "none is set: evaluate.reference_accuracy"
         found.append(Number("\u2013", "against the reference", note))
     return found
+
+
+def effects(interventions: Metrics) -> list[tuple[str, str]]:
+    """Differences that interventions made, each in words with its interval; those that no photo has are left out."""
+    names = {
+        "needs_object": "accuracy on the whole photo less that on the background alone",
+        "object_loss": "accuracy on the whole photo less that on the object alone",
+        "background_above_chance": "accuracy on the background alone less that of guessing the commonest class",
+        "highlight_effect": "fall of the true class's probability without the highlight, beyond an equal area's",
+        "beside_effect": "the same for the part of the highlight beside the object "
+        f"({interventions.get('photos_with_emphasis_beside')} photos)",
+    }
+    known = {key: Estimate.read(interventions, key) for key in names}
+    return [(names[key], f"{estimate:+.3f}") for key, estimate in known.items() if estimate is not None]
 
 
 def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any) -> list[str]:
@@ -82,10 +97,19 @@ def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any)
     return found
 
 
-def _comparison(low: float, high: float) -> str:
-    interval = f"(95 % interval of the difference {low * 100:+.1f} to {high * 100:+.1f} points)"
-    if low > 0:
-        return f"fine-tuning is better {interval}."
-    if high < 0:
-        return f"fine-tuning is worse {interval}."
-    return f"on these photos the two cannot be told apart {interval}."
+def _interval(estimate: Estimate, form: str) -> str:
+    if estimate.low is None:
+        return "without an interval"
+    return f"95 % interval {form.format(estimate.low)} to {form.format(estimate.high)}"
+
+
+def _comparison(gain: Estimate) -> str:
+    if gain.low is None or gain.high is None:
+        return "one photo cannot tell the two apart."
+    interval = f"(95 % interval of the difference {gain.low * 100:+.1f} to {gain.high * 100:+.1f} points)"
+    verdict = {
+        "supported": "fine-tuning is better {}.",
+        "not supported": "fine-tuning is worse {}.",
+        "cannot be said": "on these photos the two cannot be told apart {}.",
+    }
+    return verdict[gain.above(0)].format(interval)

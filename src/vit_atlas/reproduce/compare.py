@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, TypeGuard
 
 from vit_atlas import paths
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.plain import flatten
 
 TOLERANCE = 0.05
@@ -102,18 +103,14 @@ def _judge(file: str, name: str, old: Any, new: Any, others: Mapping[str, Any], 
 
 def _room(name: str, old: float, others: Mapping[str, Any], tolerance: float) -> tuple[float, float, str]:
     """Between which two numbers the new one must lie, and that in words."""
-    interval = _interval(name, others)
-    if interval:
-        return *interval, f"in [{interval[0]:.4g}, {interval[1]:.4g}]"
-    bare = name.removesuffix("_low").removesuffix("_high")
-    around = _interval(bare, others) if bare != name else None
-    room = (around[1] - around[0]) / 2 if around else tolerance * max(1.0, abs(old))
+    estimate = Estimate.read(others, name) or Estimate()
+    if estimate.low is not None and estimate.high is not None:
+        return estimate.low, estimate.high, f"in [{estimate.low:.4g}, {estimate.high:.4g}]"
+    around = Estimate.read(others, name.removesuffix("_low").removesuffix("_high")) or Estimate()
+    room = tolerance * max(1.0, abs(old))
+    if around.low is not None and around.high is not None:
+        room = (around.high - around.low) / 2
     return old - room, old + room, f"+/- {room:.4g}"
-
-
-def _interval(name: str, others: Mapping[str, Any]) -> tuple[float, float] | None:
-    low, high = others.get(f"{name}_low"), others.get(f"{name}_high")
-    return (float(low), float(high)) if _number(low) and _number(high) else None
 
 
 def _number(value: Any) -> TypeGuard[int | float]:

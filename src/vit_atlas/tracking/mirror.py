@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vit_atlas import __version__, paths
+from vit_atlas.estimates import Estimate
 from vit_atlas.tracking.artifacts import Artifact, collect
 from vit_atlas.tracking.client import (
     PLACE_TAG,
@@ -137,10 +138,9 @@ def _note(result: Result) -> str:
     """The run's description in MLflow: the number first, then how to come back to the files it mirrors."""
     lines = []
     numbers = result.metrics
-    if "accuracy" in numbers:
-        interval = [numbers.get(f"evaluate/accuracy_{end}") for end in ("low", "high")]
-        spread = "" if None in interval else f" (95 % interval {interval[0]:.3f} to {interval[1]:.3f})"
-        lines.append(f"Test accuracy **{numbers['accuracy']:.3f}**{spread}.")
+    accuracy = Estimate.read(numbers, "evaluate/accuracy")
+    if accuracy is not None:
+        lines.append(f"Test accuracy **{accuracy:.3f}** (95 % interval in brackets).")
     if "evaluate/probe_accuracy" in numbers:
         lines.append(f"Linear probe on the pretrained features: {numbers['evaluate/probe_accuracy']:.3f}.")
     lines.append("A mirror of files that DVC holds: see `report.html` and `settings/dvc.lock` among the artifacts.")

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vit_atlas.estimates import Estimate
 from vit_atlas.tracking.client import RESULT_TAG, Connection
 from vit_atlas.tracking.result import Result
 
@@ -132,10 +133,10 @@ def _version(client: Any, name: str, run_id: str, model_id: str, result: Result)
 
 
 def _description(result: Result) -> str:
-    numbers = [result.metrics[f"evaluate/{key}"] for key in NUMBERS if f"evaluate/{key}" in result.metrics]
-    if len(numbers) < len(NUMBERS):
+    accuracy = Estimate.read(result.metrics, "evaluate/accuracy")
+    if accuracy is None:
         return "Not measured on test photos."
-    return "Test accuracy {:.3f} (95 % interval {:.3f} to {:.3f}).".format(*numbers)
+    return f"Test accuracy {accuracy:.3f} (95 % interval in brackets)."
 
 
 def _champion(client: Any, name: str) -> Any:
