@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.pipeline.conftest import TINY_SETTINGS, write_captions, write_photos, write_tiny_vit
+from tests.project import TINY_SETTINGS, write_captions, write_photos, write_tiny_vit
 from tests.tiny_settings import SECTIONS, params_text
 
 NEVER: dict[str, Any] = {"kind": "never"}
@@ -48,7 +48,7 @@ class Workshop:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | own | {"PYTHONPATH": str(root)},
+            env=os.environ | own | {"PYTHONPATH": os.pathsep.join([str(root), str(root / "src")])},
         )
 
     def run(self, folder: Path, stage: str, moment: dict[str, Any] = NEVER, tracking: bool = False) -> Ended:

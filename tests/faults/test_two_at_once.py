@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import TRAINING, Workshop, hashes
-from tests.pipeline.conftest import Project, make_project
+from tests.project import Project, make_project
 
 OUTS = ("build/model", "build/history.csv", "build/validation.csv")
 
@@ -29,7 +29,7 @@ def start_and_pause(project: Project, *command: str) -> "subprocess.Popen[bytes]
     """Start a command, and come back when it is in the middle of writing the training's second checkpoint."""
     paused = project.folder.parent / "paused"
     environment = project.environment() | {
-        "PYTHONPATH": str(Path(__file__).with_name("pause")),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).with_name("pause")), str(project.folder / "src")]),
         "PAUSE_AT": "checkpoint-4/trainer_state.json",
         "PAUSED": str(paused),
         "MLFLOW_TRACKING_URI": "none://",

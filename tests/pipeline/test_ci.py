@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.pipeline.conftest import Project
+from tests.project import Project
 
 GH = """\
 #!/usr/bin/env bash

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipeline.conftest import STAGES
+from tests.project import STAGES
 from vit_atlas.code_hash import file_closure, module_path
 from vit_atlas.settings import Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Project, make_project
+from tests.project import Project, make_project
 from vit_atlas.settings import Settings, load_settings
 
 

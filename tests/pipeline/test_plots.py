@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.pipeline.conftest import Project
+from tests.project import Project
 
 REVISIONS = {"HEAD~1", "HEAD"}
 

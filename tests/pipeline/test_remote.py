@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Project
+from tests.project import Project
 
 boto3 = pytest.importorskip("boto3", reason="boto3 (of dvc-s3) is not installed")
 server = pytest.importorskip("moto.server", reason="moto[server] is not installed")

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from tests.pipeline.conftest import STAGES, Project, make_project, write_photos
+from tests.project import STAGES, Project, make_project, write_photos
 
 SECTIONS = {
     "data": {"seed": 5},

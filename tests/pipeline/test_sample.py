@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Project
+from tests.project import Project
 
 MAKER = """#!/usr/bin/env bash
 # Stands for `vit-atlas data stickers`, which refuses to replace what it did not make.

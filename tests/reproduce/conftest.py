@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Project
+from tests.project import Project
 
 PIPELINE = """\
 stages:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pipeline.conftest import Project, make_project
+from tests.project import Project, make_project
 from tests.reproduce.conftest import snapshot
 from vit_atlas.reproduce import reproduce
 

@@ -12,7 +12,7 @@ from PIL import Image
 from vit_atlas.io.files import write_json
 from vit_atlas.tracking.client import DATABASE
 
-from .helpers import DATA_HASH, HISTORY, Project, Server
+from .helpers import DATA_HASH, HISTORY, Finished, Server
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Finished:
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_database, DATABASE)
     write_json("metrics/prepare.json", {"photos": 60, "rejected": {"total": 1, "files": ["x.gif: animated"]}})
@@ -59,7 +59,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Pat
     Path("build/model").mkdir()
     write_json("build/prepared/classes.json", ["a", "b"])
     HISTORY.to_csv("build/history.csv", index=False)
-    made = Project(tmp_path)
+    made = Finished(tmp_path)
     made.lock()
     return made
 

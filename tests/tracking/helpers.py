@@ -33,7 +33,7 @@ DATA_HASH = "0123456789abcdef0123456789abcdef.dir"
 
 
 @dataclass
-class Project:
+class Finished:
     """A folder as `dvc repro` leaves it, and what changes it."""
 
     folder: Path
@@ -182,7 +182,7 @@ def curve(run_id: str, name: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in client().get_metric_history(run_id, name))
 
 
-def stream(project: Project, until: int = 4) -> str:
+def stream(project: Finished, until: int = 4) -> str:
     """What finetune does: send the rows of history.csv as they come."""
     with open_stream(project.training_key(), project.sections()) as opened:
         for row in HISTORY.head(until).to_dict("records"):

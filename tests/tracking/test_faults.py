@@ -23,7 +23,7 @@ from vit_atlas.tracking import Stream, mirror, open_stream
 from vit_atlas.tracking.client import DATABASE, impatient
 from vit_atlas.tracking.mirror import Mirrored
 
-from .helpers import HISTORY, Project, Server, client, curve, files, free_port, runs, stream, write_model
+from .helpers import HISTORY, Finished, Server, client, curve, files, free_port, runs, stream, write_model
 
 WHOLE = [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
 BIG = 8 * 2**20
@@ -65,7 +65,7 @@ class Told:
         return lines[0]
 
 
-def whole(project: Project) -> Mirrored:
+def whole(project: Finished) -> Mirrored:
     """Mirror, and look whether the run is whole and nothing is there twice."""
     mirrored = mirror()
     assert mirrored is not None
@@ -108,7 +108,7 @@ def send(opened: Stream, rows: list[dict]) -> None:
 
 
 def test_down_at_the_start_and_killed_in_the_middle(
-    project: Project, own_server: Server, monkeypatch: pytest.MonkeyPatch, told: Told
+    project: Finished, own_server: Server, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "killed")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
@@ -136,7 +136,7 @@ def test_down_at_the_start_and_killed_in_the_middle(
 
 @pytest.mark.parametrize("big", ["report/index.html", "build/model/model.safetensors"])
 def test_a_server_whose_disk_is_full(
-    project: Project, own_server: Server, big: str, monkeypatch: pytest.MonkeyPatch, told: Told
+    project: Finished, own_server: Server, big: str, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", f"full {big}")
     monkeypatch.setenv("VIT_ATLAS_REGISTERED_MODEL", Path(big).stem)
@@ -154,7 +154,7 @@ def test_a_server_whose_disk_is_full(
     assert line.startswith("note: version 1")
 
 
-def test_a_full_disk_here(project: Project, told: Told) -> None:
+def test_a_full_disk_here(project: Finished, told: Told) -> None:
     Path("report/index.html").write_bytes(b"." * BIG)
     run_id = stream(project)
     with small_files([os.getpid()]):
@@ -172,7 +172,7 @@ def silent() -> Iterator[str]:
 
 
 def test_a_silent_server_holds_nobody_up(
-    project: Project, silent: str, monkeypatch: pytest.MonkeyPatch, told: Told
+    project: Finished, silent: str, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     # The user's own limit, for the test's sake; the next test is about ours.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -197,7 +197,7 @@ def test_waiting_is_limited_where_the_user_set_no_limits(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("status", [500, 503, 507])
 def test_a_server_that_refuses_everything(
-    project: Project, status: int, monkeypatch: pytest.MonkeyPatch, told: Told
+    project: Finished, status: int, monkeypatch: pytest.MonkeyPatch, told: Told
 ) -> None:
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -218,7 +218,7 @@ def test_a_server_that_refuses_everything(
         refusing.shutdown()
 
 
-def test_a_run_that_was_asked_for_twice_is_kept_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_was_asked_for_twice_is_kept_once(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server made the run, its answer was lost, the request was sent again."""
     make = mlflow.MlflowClient.create_run
 

@@ -18,7 +18,7 @@ from tests.tiny_settings import params_text
 from vit_atlas.provenance import Commit
 from vit_atlas.tracking import Mirrored, mirror
 
-from .helpers import DATA_HASH, Project, Server, client, curve, files, free_port, runs, stream, write_model
+from .helpers import DATA_HASH, Finished, Server, client, curve, files, free_port, runs, stream, write_model
 
 
 def show() -> Mirrored:
@@ -37,7 +37,7 @@ def contents(run_id: str) -> str:
 # -- one run a result
 
 
-def test_the_run_of_the_training_becomes_the_run_of_the_result(project: Project) -> None:
+def test_the_run_of_the_training_becomes_the_run_of_the_result(project: Finished) -> None:
     run_id = stream(project)
     assert show() == Mirrored(run_id, "adopted", f"sqlite:///{project.folder / 'mlflow.db'}")
     (run,) = runs()
@@ -46,14 +46,14 @@ def test_the_run_of_the_training_becomes_the_run_of_the_result(project: Project)
     assert curve(run_id, "training/val_accuracy") == [(2, 0.5), (4, 0.75)]
 
 
-def test_a_restored_result_is_whole_without_any_training(project: Project) -> None:
+def test_a_restored_result_is_whole_without_any_training(project: Finished) -> None:
     assert (made := show()).how == "made"
     assert curve(made.run_id, "training/train_loss") == [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
     assert curve(made.run_id, "training/val_accuracy") == [(2, 0.5), (4, 0.75)]
     assert client().get_run(made.run_id).data.metrics["accuracy"] == 0.75
 
 
-def test_mirroring_again_changes_nothing(project: Project) -> None:
+def test_mirroring_again_changes_nothing(project: Finished) -> None:
     stream(project)
     first = show()
     before = contents(first.run_id)
@@ -62,7 +62,7 @@ def test_mirroring_again_changes_nothing(project: Project) -> None:
     assert len(runs()) == 1
 
 
-def test_going_back_to_an_earlier_result_finds_its_run(project: Project) -> None:
+def test_going_back_to_an_earlier_result_finds_its_run(project: Finished) -> None:
     first = show()
     project.lock(finetune={"epochs": 3})
     second = show()
@@ -72,7 +72,7 @@ def test_going_back_to_an_earlier_result_finds_its_run(project: Project) -> None
     assert len(runs()) == 2
 
 
-def test_a_new_evaluation_of_one_training_is_a_new_result(project: Project) -> None:
+def test_a_new_evaluation_of_one_training_is_a_new_result(project: Finished) -> None:
     stream(project)
     first = show()
     project.lock(evaluate={"seed": 1})
@@ -81,7 +81,7 @@ def test_a_new_evaluation_of_one_training_is_a_new_result(project: Project) -> N
     assert curve(second.run_id, "training/train_loss") == curve(first.run_id, "training/train_loss")
 
 
-def test_the_same_training_again_leaves_one_run(project: Project) -> None:
+def test_the_same_training_again_leaves_one_run(project: Finished) -> None:
     stream(project)
     first = show()
     assert stream(project) != first.run_id
@@ -89,7 +89,7 @@ def test_the_same_training_again_leaves_one_run(project: Project) -> None:
     assert [run.info.run_id for run in runs()] == [first.run_id]
 
 
-def test_the_reports_own_entry_in_dvc_lock_is_no_part_of_the_key(project: Project) -> None:
+def test_the_reports_own_entry_in_dvc_lock_is_no_part_of_the_key(project: Finished) -> None:
     first = show()
     lock = yaml.safe_load(Path("dvc.lock").read_text())
     lock["stages"]["report"] = {"cmd": "new", "outs": [{"path": "report/index.html", "md5": "x"}]}
@@ -100,7 +100,7 @@ def test_the_reports_own_entry_in_dvc_lock_is_no_part_of_the_key(project: Projec
     assert "report/index.html" in Path(local).read_text()
 
 
-def test_a_mirror_that_was_cut_short_is_made_whole(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_that_was_cut_short_is_made_whole(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*arguments: object) -> None:
         raise ConnectionError("gone")
 
@@ -113,13 +113,13 @@ def test_a_mirror_that_was_cut_short_is_made_whole(project: Project, monkeypatch
     assert [run.info.status for run in runs()] == ["FINISHED"]
 
 
-def test_missing_steps_of_an_interrupted_stream_are_filled_in(project: Project) -> None:
+def test_missing_steps_of_an_interrupted_stream_are_filled_in(project: Finished) -> None:
     run_id = stream(project, until=2)
     show()
     assert curve(run_id, "training/train_loss") == [(1, 2.0), (2, 1.5), (3, 1.0), (4, 0.5)]
 
 
-def test_a_run_deleted_by_hand_comes_back_as_a_new_one(project: Project) -> None:
+def test_a_run_deleted_by_hand_comes_back_as_a_new_one(project: Finished) -> None:
     first = show()
     client().delete_run(first.run_id)
     assert show().run_id != first.run_id
@@ -128,7 +128,7 @@ def test_a_run_deleted_by_hand_comes_back_as_a_new_one(project: Project) -> None
 # -- what a run holds
 
 
-def test_numbers_settings_and_tags(project: Project) -> None:
+def test_numbers_settings_and_tags(project: Finished) -> None:
     run = client().get_run(show().run_id)
     assert (
         run.data.metrics.items()
@@ -147,18 +147,18 @@ def test_numbers_settings_and_tags(project: Project) -> None:
     assert "0.750" in run.data.tags["mlflow.note.content"]
 
 
-def test_settings_are_those_that_made_the_result_and_not_later_ones(project: Project) -> None:
+def test_settings_are_those_that_made_the_result_and_not_later_ones(project: Finished) -> None:
     Path("params.yaml").write_text(params_text(finetune={"epochs": 99}))
     assert client().get_run(show().run_id).data.params["finetune.epochs"] == "2"
 
 
-def test_the_data_set_carries_its_dvc_hash(project: Project) -> None:
+def test_the_data_set_carries_its_dvc_hash(project: Finished) -> None:
     (item,) = client().get_run(show().run_id).inputs.dataset_inputs
     assert (item.dataset.name, item.dataset.digest) == ("data", DATA_HASH)
     assert json.loads(item.dataset.profile)["photos"] == 60
 
 
-def test_figures_and_tables_lie_in_folders_that_read_well(project: Project) -> None:
+def test_figures_and_tables_lie_in_folders_that_read_well(project: Finished) -> None:
     assert files(show().run_id) == [
         "confusion.png",
         "figures/attention/cat.png",
@@ -180,14 +180,14 @@ def test_figures_and_tables_lie_in_folders_that_read_well(project: Project) -> N
     ]
 
 
-def test_artifacts_lie_in_this_folder(project: Project) -> None:
+def test_artifacts_lie_in_this_folder(project: Finished) -> None:
     show()
     assert list((project.folder / "mlartifacts").rglob("report.html"))
     assert not (project.folder / "mlruns").exists()
 
 
 def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
-    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    project: Finished, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = show()
     new = tmp_path_factory.mktemp("moved") / "project"
@@ -200,7 +200,7 @@ def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
     assert not (project.folder / "mlartifacts").exists()
 
 
-def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_that_of_the_first_mirror(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("1" * 40, dirty=True))
     run_id = show().run_id
     monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("2" * 40, dirty=False))
@@ -210,7 +210,7 @@ def test_the_commit_is_that_of_the_first_mirror(project: Project, monkeypatch: p
     assert tags["git_dirty"] == "true"
 
 
-def test_the_logged_model_answers_as_the_pipeline_does(project: Project) -> None:
+def test_the_logged_model_answers_as_the_pipeline_does(project: Finished) -> None:
     from PIL import Image
     from transformers import pipeline
 
@@ -250,7 +250,7 @@ def command() -> Result:
 
 
 def test_a_real_server_takes_the_whole_result(
-    project: Project, monkeypatch: pytest.MonkeyPatch, server: Server
+    project: Finished, monkeypatch: pytest.MonkeyPatch, server: Server
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     run_id = stream(project)
@@ -266,7 +266,7 @@ def test_a_real_server_takes_the_whole_result(
 
 
 def test_a_dead_server_costs_a_warning_and_the_command_says_so_by_its_exit_code(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
     answer = command()
@@ -275,7 +275,7 @@ def test_a_dead_server_costs_a_warning_and_the_command_says_so_by_its_exit_code(
     assert "secret" not in answer.output
 
 
-def test_track_names_the_run(project: Project) -> None:
+def test_track_names_the_run(project: Finished) -> None:
     answer = command()
     assert answer.exit_code == 0
     assert runs()[0].info.run_id in answer.stdout
@@ -283,7 +283,7 @@ def test_track_names_the_run(project: Project) -> None:
 
 @pytest.mark.parametrize("text", [None, "", "stages: {}\n", "stages: [\n"])
 def test_nothing_to_show_is_one_sentence(
-    project: Project, capsys: pytest.CaptureFixture[str], text: str | None
+    project: Finished, capsys: pytest.CaptureFixture[str], text: str | None
 ) -> None:
     Path("dvc.lock").unlink()
     if text is not None:
@@ -299,7 +299,7 @@ def test_nothing_to_show_is_one_sentence(
     "damage", [lambda: Path("metrics/evaluate.json").write_text("{}"), lambda: Path("build/model").rmdir()]
 )
 def test_files_of_another_result_are_not_shown_under_this_one(
-    project: Project, capsys: pytest.CaptureFixture[str], damage: Callable[[], object]
+    project: Finished, capsys: pytest.CaptureFixture[str], damage: Callable[[], object]
 ) -> None:
     damage()
     assert mirror() is None

@@ -15,7 +15,7 @@ import pytest
 
 from vit_atlas.tracking import mirror
 
-from .helpers import Project, Server, client, curve, files, free_port, runs, stream, write_model
+from .helpers import Finished, Server, client, curve, files, free_port, runs, stream, write_model
 
 PASSWORD = "p@ss/planted"
 ESCAPED = "p%40ss%2Fplanted"
@@ -101,7 +101,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 
 
 def test_postgresql_and_s3_behind_a_server_hold_the_whole_result(
-    project: Project,
+    project: Finished,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     database: str,
@@ -140,7 +140,7 @@ def test_postgresql_and_s3_behind_a_server_hold_the_whole_result(
 
 
 def test_a_database_that_refuses_or_is_gone_is_one_warning_at_once(
-    project: Project, monkeypatch: pytest.MonkeyPatch, database: str, capfd: pytest.CaptureFixture[str]
+    project: Finished, monkeypatch: pytest.MonkeyPatch, database: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("MLflow's own ten attempts"))
     wrong = database.replace(ESCAPED, "wrong-planted")

@@ -12,10 +12,10 @@ from vit_atlas.tracking import mirror
 from vit_atlas.tracking.client import RESULT_TAG
 from vit_atlas.tracking.registry import DATA_TAG, decide
 
-from .helpers import Project, client, runs
+from .helpers import Finished, client, runs
 
 
-def reach(project: Project, accuracy: float, low: float, photos: str = "p") -> str | None:
+def reach(project: Finished, accuracy: float, low: float, photos: str = "p") -> str | None:
     """A new result with this test accuracy on these test photos, mirrored; returns its version."""
     write_json("metrics/evaluate.json", {"accuracy": accuracy, "accuracy_low": low, "accuracy_high": 0.99})
     header = "image_id,split,class_name,sha256\n"
@@ -32,7 +32,7 @@ def champion() -> str:
 
 
 def test_the_champion_changes_only_for_more_than_the_interval(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    project: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert reach(project, 0.70, low=0.65) == "1"
     assert "there was none" in capsys.readouterr().err
@@ -45,7 +45,7 @@ def test_the_champion_changes_only_for_more_than_the_interval(
     assert champion() == "3"
 
 
-def test_mirroring_again_registers_and_decides_nothing(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mirroring_again_registers_and_decides_nothing(project: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     reach(project, 0.70, low=0.65)
     assert reach(project, 0.90, low=0.85) == champion() == "2"
     client().set_registered_model_alias("vit-atlas", "champion", "1")
@@ -57,7 +57,7 @@ def test_mirroring_again_registers_and_decides_nothing(project: Project, capsys:
 
 
 def test_other_test_photos_cannot_be_compared_but_a_hand_can_decide(
-    project: Project, capsys: pytest.CaptureFixture[str]
+    project: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from vit_atlas.cli import commands
 
@@ -69,7 +69,7 @@ def test_other_test_photos_cannot_be_compared_but_a_hand_can_decide(
     assert champion() == "2"
 
 
-def test_a_version_leads_to_its_run_and_says_what_it_reached(project: Project) -> None:
+def test_a_version_leads_to_its_run_and_says_what_it_reached(project: Finished) -> None:
     reach(project, 0.70, low=0.65)
     (version,) = client().search_model_versions("name = 'vit-atlas'")
     (run,) = runs()
@@ -79,14 +79,16 @@ def test_a_version_leads_to_its_run_and_says_what_it_reached(project: Project) -
     assert "champion" in client().get_registered_model("vit-atlas").description
 
 
-def test_projects_on_one_server_may_have_models_of_their_own(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_projects_on_one_server_may_have_models_of_their_own(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("VIT_ATLAS_REGISTERED_MODEL", "breeds")
     reach(project, 0.70, low=0.65)
     assert client().get_model_version_by_alias("breeds", "champion").version == 1
 
 
 def test_a_registry_that_fails_costs_one_warning_and_is_made_up_for(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: object, **options: object) -> None:
         raise mlflow.MlflowException("no registry here")

@@ -13,7 +13,7 @@ from vit_atlas.io.files import write_json
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.redaction import redact
 
-from .helpers import Project, Server, client, free_port, stream, write_model
+from .helpers import Finished, Server, client, free_port, stream, write_model
 
 PLANTED = ("planted-user", "planted-password", "planted-token", "planted-query", "planted-aws")
 
@@ -37,7 +37,7 @@ def leaks(*folders: Path) -> list[str]:
 
 
 def test_nothing_that_is_written_holds_a_secret(
-    project: Project,
+    project: Finished,
     root: Path,
     server: Server,
     secrets: None,
@@ -75,7 +75,7 @@ def test_nothing_that_is_written_holds_a_secret(
     ],
 )
 def test_a_server_that_cannot_be_reached_is_named_without_its_secrets(
-    project: Project, secrets: None, address: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    project: Finished, secrets: None, address: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port=free_port()))
     assert stream(project) == "None"
@@ -87,7 +87,7 @@ def test_a_server_that_cannot_be_reached_is_named_without_its_secrets(
 
 
 def test_a_server_that_says_our_secrets_back_is_not_quoted(
-    project: Project, secrets: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    project: Finished, secrets: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

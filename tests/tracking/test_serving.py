@@ -16,11 +16,11 @@ from PIL import Image
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.client import tracking_uri
 
-from .helpers import Process, Project, free_port, write_model
+from .helpers import Finished, Process, free_port, write_model
 
 
 @pytest.fixture
-def address(project: Project) -> Iterator[str]:
+def address(project: Finished) -> Iterator[str]:
     """The photo classifier as a user serves it, after `vit-atlas track`."""
     write_model(("cat", "dog", "fish"))
     assert mirror() is not None

@@ -8,10 +8,10 @@ import pytest
 from vit_atlas.tracking import Stream, open_stream
 from vit_atlas.tracking.client import tracking_uri
 
-from .helpers import Project, client, curve, free_port, runs
+from .helpers import Finished, client, curve, free_port, runs
 
 
-def train(project: Project, steps: range, act: Callable[[Stream], None] | None = None) -> str | None:
+def train(project: Finished, steps: range, act: Callable[[Stream], None] | None = None) -> str | None:
     with open_stream(project.training_key(), project.sections()) as stream:
         for step in steps:
             stream.log(step, {"train_loss": 1 / step, "val_loss": None, "broken": float("nan")})
@@ -20,7 +20,7 @@ def train(project: Project, steps: range, act: Callable[[Stream], None] | None =
         return stream.run_id
 
 
-def test_curves_and_settings_are_there_while_training_runs(project: Project) -> None:
+def test_curves_and_settings_are_there_while_training_runs(project: Finished) -> None:
     def look(stream: Stream) -> None:
         run = client().get_run(stream.run_id)
         assert run.info.status == "RUNNING"
@@ -35,7 +35,7 @@ def test_curves_and_settings_are_there_while_training_runs(project: Project) -> 
 
 @pytest.mark.parametrize(("error", "status"), [(RuntimeError("full"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_a_training_that_stops_says_so_and_goes_on_in_the_same_run(
-    project: Project, error: BaseException, status: str
+    project: Finished, error: BaseException, status: str
 ) -> None:
     def stop(stream: Stream) -> None:
         raise error
@@ -50,14 +50,14 @@ def test_a_training_that_stops_says_so_and_goes_on_in_the_same_run(
     assert [item.info.status for item in runs()] == ["FINISHED"]
 
 
-def test_another_training_is_another_run(project: Project) -> None:
+def test_another_training_is_another_run(project: Finished) -> None:
     first = train(project, range(1, 2))
     project.lock(finetune={"epochs": 3})
     assert train(project, range(1, 2)) != first
     assert len(runs()) == 2
 
 
-def test_another_folder_never_goes_on_in_this_run(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_folder_never_goes_on_in_this_run(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
     first = train(project, range(1, 2))
     monkeypatch.setattr("vit_atlas.tracking.client.socket.gethostname", lambda: "another-machine")
@@ -65,7 +65,7 @@ def test_another_folder_never_goes_on_in_this_run(project: Project, monkeypatch:
 
 
 def test_a_dead_server_is_one_warning_without_credentials(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{free_port()}")
     assert train(project, range(1, 50)) is None
@@ -76,7 +76,7 @@ def test_a_dead_server_is_one_warning_without_credentials(
 
 
 def test_a_server_that_dies_during_training_is_one_warning(
-    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Finished, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def die(stream: Stream) -> None:
         def refuse(*arguments: object, **options: object) -> None:
@@ -93,7 +93,7 @@ def test_a_server_that_dies_during_training_is_one_warning(
 
 
 def test_a_slow_server_costs_a_training_little_and_misses_nothing(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a clock of the test's own an answer takes 8 seconds and a step 1: 200 steps would take half an hour."""
     clock = [0.0]

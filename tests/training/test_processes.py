@@ -16,7 +16,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from tests.pipeline.conftest import TINY_SETTINGS, write_photos, write_tiny_vit
+from tests.project import TINY_SETTINGS, write_photos, write_tiny_vit
 from tests.tiny_settings import params, tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import FinetuneSettings
@@ -136,7 +136,10 @@ def test_two_processes_killed_and_resumed_end_where_one_does(
     shutil.rmtree(tmp_path / "build" / "model")
 
     small.set_processes(2)
-    pause = {"PYTHONPATH": str(root / "tests" / "faults" / "pause"), "PAUSED": str(tmp_path / "paused")}
+    pause = {
+        "PYTHONPATH": os.pathsep.join([str(root / "tests" / "faults" / "pause"), str(root / "src")]),
+        "PAUSED": str(tmp_path / "paused"),
+    }
     first = small.start("finetune", PAUSE_AT="checkpoint-8/trainer_state.json", **pause)
     wait_for(tmp_path / "paused", first, tmp_path / "log")
     first.kill()  # And the two that it started with it.
