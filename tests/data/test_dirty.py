@@ -42,7 +42,7 @@ def same(first: Prepared, second: Prepared) -> bool:
     found = [
         (item.findings.rejected, item.findings.masks_dropped, item.findings.duplicates) for item in (first, second)
     ]
-    tables = [(first.manifest, second.manifest), *zip(*found, strict=True)]
+    tables = [(first.manifest.frame, second.manifest.frame), *zip(*found, strict=True)]
     return all(one.equals(other) for one, other in tables) and first.metrics == second.metrics
 
 
@@ -61,7 +61,7 @@ def test_fifteen_of_fifteen_kinds_are_named_with_their_reason(many: Path) -> Non
 def test_what_can_be_converted_is_and_is_told(many: Path) -> None:
     for number, odd in enumerate(CONVERTED.values()):
         odd.make(many / "cow" / f"odd_{number}{odd.suffix}")
-    manifest = prepare(many, SETTINGS).manifest.set_index("image_id")
+    manifest = prepare(many, SETTINGS).manifest.frame.set_index("image_id")
     for number, odd in enumerate(CONVERTED.values()):
         assert odd.word in manifest.loc[f"cow/odd_{number}{odd.suffix}", "conversions"].split(";")
 
@@ -102,7 +102,7 @@ def test_a_second_run_decodes_only_what_is_new(many: Path, cache: Path) -> None:
 
 def test_an_edited_photo_is_decoded_again_even_with_its_old_size_and_time(many: Path, cache: Path) -> None:
     path = many / "cow" / "5.jpg"
-    before = prepare(many, SETTINGS, cache).manifest.set_index("image_id")
+    before = prepare(many, SETTINGS, cache).manifest.frame.set_index("image_id")
     times = path.stat().st_atime_ns, path.stat().st_mtime_ns
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
@@ -110,7 +110,7 @@ def test_an_edited_photo_is_decoded_again_even_with_its_old_size_and_time(many: 
     os.utime(path, ns=times)
     after = prepare(many, SETTINGS, cache)
     assert after.decoded == 1
-    assert after.manifest.set_index("image_id").loc["cow/5.jpg", "sha256"] != before.loc["cow/5.jpg", "sha256"]
+    assert after.manifest.frame.set_index("image_id").loc["cow/5.jpg", "sha256"] != before.loc["cow/5.jpg", "sha256"]
     assert same(after, prepare(many, SETTINGS))
 
 

@@ -1,6 +1,7 @@
 """prepare names everything that it leaves out or changes, and stops only where work cannot go on."""
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,11 @@ from PIL import Image
 import vit_atlas.data.verify as verify
 from tests.tiny_settings import tiny, tiny_settings
 from vit_atlas.data.candidates import Candidate
+from vit_atlas.data.duplicates import find_duplicates
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.summary import summarise
-from vit_atlas.data.verify import inspect_all, same_pictures
+from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
 from vit_atlas.io.summary import write_summary
@@ -60,7 +62,7 @@ def test_dirty_files_are_converted_or_left_out_by_name_and_reason(two_classes: P
     assert metrics["rejected"] == dict.fromkeys(kinds, 1)
     assert metrics["conversions"] == {"cmyk": 1, "png-named-jpg": 1}
     assert (metrics["photos"], metrics["rejected_count"], metrics["converted_count"]) == (22, 5, 2)
-    listed = dict(zip(prepared.manifest["image_id"], prepared.manifest["conversions"], strict=True))
+    listed = dict(zip(prepared.manifest.frame["image_id"], prepared.manifest.frame["conversions"], strict=True))
     assert {file: kinds for file, kinds in listed.items() if kinds} == {
         "cat/print.jpg": "cmyk",
         "dog/liar.jpg": "png-named-jpg",
@@ -79,10 +81,10 @@ def test_one_photo_in_two_splits_is_flagged_by_name(photos: Path, draw: Callable
     prepared = prepare(photos, SETTINGS)
     metrics = prepared.metrics
     assert rows(prepared.findings.duplicates) == [
-        (0, "test/a/copy.jpg", "test", "a"),
-        (0, "train/a/1.jpg", "train", "a"),
-        (1, "train/a/comment.jpg", "train", "a"),
-        (1, "val/b/1.jpg", "val", "b"),
+        (0, "copy", 0, "test/a/copy.jpg", "test", "a"),
+        (0, "copy", 0, "train/a/1.jpg", "train", "a"),
+        (1, "copy", 0, "train/a/comment.jpg", "train", "a"),
+        (1, "copy", 0, "val/b/1.jpg", "val", "b"),
     ]
     assert (metrics["duplicate_groups"], metrics["duplicates_across_splits"]) == (2, 2)
     assert metrics["duplicates_across_classes"] == 1
@@ -96,7 +98,7 @@ def test_pictures_that_only_look_alike_at_small_scale_are_no_duplicates(photos: 
     candidates = tuple(Candidate(photos / f"{number}.jpg", f"{number}.jpg", "a") for number in (0, 1))
     inspections = inspect_all(candidates, 10**6)
     assert not any(item.reason for item in inspections)
-    assert same_pictures(inspections) == []
+    assert find_duplicates(inspections, 8) == []
 
 
 def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_classes: Path) -> None:
@@ -106,7 +108,7 @@ def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_class
         Image.new("L", size, value).save(masks / f"{name}.png")
     (masks / "dog" / "3.png").write_bytes(b"no image")
     prepared = prepare(two_classes, SETTINGS)
-    frame = prepared.manifest.set_index("image_id")
+    frame = prepared.manifest.frame.set_index("image_id")
     assert frame.loc["cat/0.jpg", ["mask", "mask_kind"]].tolist() == [(masks / "cat/0.png").as_posix(), "binary"]
     assert (frame["mask"] != "").sum() == prepared.metrics["masks"] == 1
     dropped = dict(rows(prepared.findings.masks_dropped))
@@ -141,7 +143,7 @@ def test_names_that_are_no_utf8_and_dangling_links_are_left_out(
 
 def test_a_class_with_one_photo_is_named(two_classes: Path, draw: Callable[..., Path]) -> None:
     draw("emu/only.jpg")
-    with pytest.raises(AtlasError, match=r"class `emu` in .* has one photo only \(emu/only\.jpg\)"):
+    with pytest.raises(AtlasError, match=r"photos cannot be used: class `emu` has one photo only \(emu/only\.jpg\)"):
         prepare(two_classes, SETTINGS)
 
 
@@ -149,6 +151,30 @@ def test_a_class_whose_photos_are_all_broken_is_named_with_the_reason(two_classe
     (two_classes / "emu").mkdir()
     (two_classes / "emu" / "1.jpg").write_bytes(b"")
     with pytest.raises(AtlasError, match=r"class `emu` .* no usable photo \(emu/1\.jpg: the file is empty"):
+        prepare(two_classes, SETTINGS)
+
+
+def test_everything_that_is_wrong_is_told_at_once(split_folder: Path, draw: Callable[..., Path]) -> None:
+    shutil.rmtree(split_folder / "train" / "b")
+    for path in (split_folder / "val").rglob("*.jpg"):
+        path.write_bytes(b"")
+    for name in ("c", "d"):
+        (split_folder / "train" / name).mkdir()
+    with pytest.raises(AtlasError) as caught:
+        prepare(split_folder, SETTINGS)
+    assert str(caught.value) == (
+        f"{split_folder} cannot be used: 2 classes have no usable photo: `c`, `d` (none of its photos is there): add "
+        "photos or remove the class; the val split has no usable photo: add photos or remove its folder; no usable "
+        "training photo of class `b`, which other splits hold: add some, or remove the class"
+    )
+
+
+def test_single_photo_classes_are_counted(two_classes: Path, draw: Callable[..., Path]) -> None:
+    for number in range(10):
+        draw(f"emu{number}/only.jpg")
+    with pytest.raises(
+        AtlasError, match=r"10 classes have one photo only: `emu0`, .* and 2 more \(emu0/only.jpg, ...\)"
+    ):
         prepare(two_classes, SETTINGS)
 
 
@@ -188,7 +214,7 @@ def test_a_class_missing_from_the_test_is_a_warning(split_folder: Path) -> None:
 def test_a_split_whose_photos_are_all_broken_stops(split_folder: Path) -> None:
     for path in (split_folder / "val").rglob("*.jpg"):
         path.write_bytes(b"")
-    with pytest.raises(AtlasError, match=r"the val split of .* has no usable photo"):
+    with pytest.raises(AtlasError, match=r"the val split has no usable photo: add"):
         prepare(split_folder, SETTINGS)
 
 
@@ -200,7 +226,7 @@ def test_a_test_split_alone_has_nothing_to_train_on(split_folder: Path) -> None:
 
 
 def test_a_fraction_of_zero_that_empties_a_split_is_named(two_classes: Path) -> None:
-    with pytest.raises(AtlasError, match=r"the test split of .* is empty with data\.test_fraction: 0\.0"):
+    with pytest.raises(AtlasError, match=r"the test split is empty with data\.test_fraction: 0\.0"):
         prepare(two_classes, tiny(DataSettings, test_fraction=0.0))
 
 
@@ -210,7 +236,7 @@ def test_the_homework_tests_on_its_val_photos(photos: Path, draw: Callable[..., 
             draw(f"train/{label}_{number}.jpg")
         draw(f"val/{label}_99.jpg")
     prepared = prepare(photos, SETTINGS)
-    frame = prepared.manifest
+    frame = prepared.manifest.frame
     assert prepared.classes == ["3", "26"]
     assert set(frame.loc[frame["split"] == "test", "image_id"]) == {"val/26_99.jpg", "val/3_99.jpg"}
     assert (prepared.metrics["train"], prepared.metrics["val"], prepared.metrics["test"]) == (10, 2, 2)
@@ -243,8 +269,81 @@ def test_many_workers_find_what_one_finds(two_classes: Path, monkeypatch: pytest
     monkeypatch.setattr(verify, "_cores", lambda: 2)
     together = prepare(two_classes, SETTINGS)
     assert together.metrics == alone.metrics
-    assert together.manifest.equals(alone.manifest)
+    assert together.manifest.frame.equals(alone.manifest.frame)
     assert together.findings.rejected.equals(alone.findings.rejected)
+
+
+def photo_of(name: str, path: Path, size: tuple[int, int] = (320, 240), **options: Any) -> None:
+    """A photo with enough structure to be known again, however it is saved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    coarse = Image.frombytes("RGB", (24, 18), random.Random(name).randbytes(24 * 18 * 3))
+    coarse.resize((320, 240), Image.Resampling.BICUBIC).resize(size).save(path, **options)
+
+
+def test_near_duplicates_and_copies_stay_in_one_split(photos: Path) -> None:
+    for name in ("cat", "dog"):
+        for number in range(20):
+            photo_of(f"{name}{number}", photos / name / f"{number}.jpg", quality=90)
+            photo_of(f"{name}{number}", photos / name / f"{number} small.jpg", quality=60, size=(160, 120))
+            photo_of(f"{name}{number}", photos / name / f"{number}.png")
+            shutil.copyfile(photos / name / f"{number}.png", photos / name / f"{number} copy.png")
+    prepared = prepare(photos, tiny(DataSettings))
+    metrics, table = prepared.metrics, prepared.findings.duplicates
+    assert (metrics["duplicate_groups"], metrics["near_duplicate_groups"]) == (40, 40)
+    assert (metrics["duplicates_across_splits"], metrics["near_duplicates_across_splits"]) == (0, 0)
+    assert (metrics["train"], metrics["val"], metrics["test"]) == (112, 16, 32)
+    assert (
+        table.groupby("group")["file"]
+        .agg(lambda files: len({name.split(" ")[0].split(".")[0] for name in files}))
+        .max()
+        == 1
+    )
+    assert table.loc[table["kind"] == "near", "distance"].between(0, 6).all()
+    unlike = prepare(photos, tiny(DataSettings, near_duplicate_distance=None))
+    assert (unlike.metrics["duplicate_groups"], unlike.metrics["near_duplicate_groups"]) == (40, 0)
+
+
+def test_near_duplicates_across_given_splits_are_told(photos: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            photo_of(f"{split}{name}", photos / split / name / "1.jpg")
+    photo_of("traina", photos / "test" / "a" / "2.jpg", quality=50)
+    prepared = prepare(photos, tiny(DataSettings))
+    assert [row[:1] + row[3:] for row in rows(prepared.findings.duplicates)] == [
+        (0, "test/a/2.jpg", "test", "a"),
+        (0, "train/a/1.jpg", "train", "a"),
+    ]
+    assert prepared.metrics["near_duplicates_across_splits"] == 1
+    assert prepared.metrics["warnings"] == [
+        "1 groups of near-duplicates lie in several splits: test/a/2.jpg, train/a/1.jpg first, all in duplicates.csv"
+    ]
+
+
+def test_groups_by_pattern_or_table_are_never_torn(two_classes: Path) -> None:
+    pattern = tiny(DataSettings, group_pattern=r"/(\d)", val_fraction=0.3)
+    groups: dict[str, set[str]] = {}
+    for photo in prepare(two_classes, pattern).manifest:
+        groups.setdefault(Path(photo.image_id).stem, set()).add(photo.split)
+    assert [len(splits) for splits in groups.values()] == [1] * 10  # cat/3 and dog/3 are one group
+    lines = [f"{name}/{number}.jpg,{name},g{number}" for name in ("cat", "dog") for number in range(10)]
+    (two_classes / "labels.csv").write_text("\n".join(["path,label,group", *lines]))
+    by_table = prepare(two_classes, tiny(DataSettings, val_fraction=0.3))
+    assert by_table.metrics["groups"] == 10
+    assert by_table.manifest.frame["split"].tolist() == prepare(two_classes, pattern).manifest.frame["split"].tolist()
+
+
+def test_a_pattern_that_fits_nothing_is_one_sentence(two_classes: Path) -> None:
+    with pytest.raises(
+        AtlasError, match=r"data\.group_pattern in params\.yaml .* fits none of the 20 photos .*cat/0\.jpg"
+    ):
+        prepare(two_classes, tiny(DataSettings, group_pattern=r"patient_(\d+)"))
+
+
+def test_groups_across_given_splits_are_told(split_folder: Path) -> None:
+    settings = tiny(DataSettings, group_pattern=r"(\d)\.jpg")
+    assert prepare(split_folder, settings).metrics["warnings"] == [
+        "3 groups lie in several of the folder's own splits: `0`, `1`, `2`"
+    ]
 
 
 @pytest.mark.real_data
@@ -252,8 +351,8 @@ def test_pets_mini(real_data: Path) -> None:
     prepared = prepare(real_data / "pets-mini", tiny(DataSettings))
     metrics = prepared.metrics
     assert (metrics["layout"], metrics["classes"], metrics["photos"], metrics["test"]) == ("oxford-pets", 37, 1027, 148)
-    converted = prepared.manifest[prepared.manifest["conversions"] != ""]
+    converted = prepared.manifest.frame[prepared.manifest.frame["conversions"] != ""]
     assert rows(converted[["image_id", "conversions"]]) == [("images/Abyssinian_5.jpg", "alpha;png-named-jpg")]
     assert metrics["rejected"] == {"not-listed": 2}
     assert prepared.findings.rejected["reason"].str.startswith("in no list").all()
-    assert (metrics["masks_dropped_count"], metrics["duplicate_groups"]) == (0, 0)
+    assert (metrics["masks_dropped_count"], metrics["duplicate_groups"], metrics["near_duplicate_groups"]) == (0, 0, 6)

@@ -77,3 +77,31 @@ def test_copies_of_a_photo_stay_together() -> None:
     group = members({"a": 10}) * 2
     splits = assign_splits(group, 0.3, 0.3, seed=0)
     assert splits[:10] == splits[10:]
+
+
+def test_what_belongs_together_moves_together_and_every_class_keeps_something_to_train_on() -> None:
+    group = members({"a": 100, "b": 40})
+    together = [index // 10 for index in range(140)]
+    splits = assign_splits(group, 0.2, 0.2, seed=0, together=together)
+    assert all(len(set(splits[start : start + 10])) == 1 for start in range(0, 140, 10))
+    assert by_class(group, splits) == {
+        **{("a", "train"): 60, ("a", "val"): 20, ("a", "test"): 20},
+        **{("b", "train"): 20, ("b", "val"): 10, ("b", "test"): 10},
+    }
+    whole = assign_splits(group, 0.2, 0.2, seed=0, together=[0] * 100 + list(range(1, 41)))
+    assert by_class(group, whole)["a", "train"] == 100
+
+
+def test_a_group_of_two_classes_takes_neither_from_training() -> None:
+    group = members({"a": 8, "b": 2})
+    for seed in range(20):
+        splits = assign_splits(group, 0.3, 0.3, seed, together=[0, 1, 2, 3, 4, 5, 6, 7, 7, 6])
+        assert {"a", "b"} == {
+            member.class_name for member, split in zip(group, splits, strict=True) if split == "train"
+        }
+
+
+def test_alone_in_its_group_every_photo_has_the_place_that_it_had_without_groups() -> None:
+    group = members({"a": 37, "b": 11, "c": 2})
+    for seed in range(5):
+        assert assign_splits(group, 0.15, 0.2, seed, list(range(50))) == assign_splits(group, 0.15, 0.2, seed)

@@ -108,7 +108,7 @@ def test_the_classification_sample_is_a_folder_that_prepare_reads_with_a_mask_fo
     assert prepared.classes == ["bird", "fish", "tool"]
     assert (metrics["train"], metrics["val"], metrics["test"], metrics["masks"]) == (12, 6, 6, 24)
     assert (metrics["rejected_count"], metrics["converted_count"], metrics["duplicate_groups"]) == (0, 0, 0)
-    stems = Counter(Path(name).stem for name in prepared.manifest["image_id"])
+    stems = Counter(Path(name).stem for name in prepared.manifest.frame["image_id"])
     assert set(stems.values()) == {1}
 
 

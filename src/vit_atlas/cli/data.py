@@ -54,28 +54,29 @@ def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -
 
 
 def _report(folder: Path, prepared: "Prepared") -> list[str]:
-    from vit_atlas.data.manifest import Manifest
     from vit_atlas.data.summary import class_counts
 
-    metrics = prepared.metrics
+    metrics, layout, found = prepared.metrics, prepared.layout, prepared.findings
     counts = ", ".join(f"{metrics[split]} {split}" for split in ("train", "val", "test"))
     lines = [
-        f"{folder}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos ({counts}), "
-        f"{metrics['masks']} masks"
+        f"{_printable(str(folder))}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos "
+        f"({counts}), {metrics['masks']} masks"
     ]
-    counts_table = class_counts(Manifest(prepared.manifest), prepared.classes)
-    table = counts_table.pivot(index="class_name", columns="split", values="photos").loc[prepared.classes]
-    lines += ["", table[["train", "val", "test"]].rename_axis(index="class", columns=None).to_string()]
-    found, manifest = prepared.findings, prepared.manifest
-    converted = manifest[manifest["conversions"] != ""]
+    table = class_counts(prepared.manifest, prepared.classes).pivot(
+        index="class_name", columns="split", values="photos"
+    )
+    table = table.loc[prepared.classes, ["train", "val", "test"]].rename(index=_printable)
+    lines += ["", table.rename_axis(index="class", columns=None).to_string()]
+    converted = prepared.manifest.frame[prepared.manifest.frame["conversions"] != ""]
     lines += _table("left out", _pairs(found.rejected["file"], found.rejected["reason"]))
     lines += _table("converted", _pairs(converted["image_id"], converted["conversions"].str.replace(";", ", ")))
     lines += _table("masks dropped", _pairs(found.masks_dropped["file"], found.masks_dropped["reason"]))
-    groups = [rows for _, rows in found.duplicates.groupby("group")]
-    lines += _table(
-        "same picture", [f"{', '.join(rows['file'])} ({', '.join(dict.fromkeys(rows['split']))})" for rows in groups]
-    )
-    return lines + _table("mind", metrics["warnings"])
+    for kind, title in (("copy", "copies"), ("near", "near-duplicates")):
+        groups = found.duplicates[found.duplicates["kind"] == kind].groupby("group")
+        shown = [f"{', '.join(rows['file'])} ({', '.join(dict.fromkeys(rows['split']))})" for _, rows in groups]
+        lines += _table(title, shown)
+    lines += _table("ignored", list(layout.ignored))
+    return lines + _table("notes", list(layout.notes)) + _table("warnings", metrics["warnings"])
 
 
 def _pairs(files: Iterable[str], details: Iterable[str]) -> list[str]:

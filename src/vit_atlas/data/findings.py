@@ -1,12 +1,14 @@
 """What prepare has to say about single files: left out, mask dropped, one picture in several files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from vit_atlas.data.candidates import Layout
+from vit_atlas.data.duplicates import Duplicates
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.data.remembered import Inspection
-from vit_atlas.data.verify import same_pictures
 
 
 @dataclass(frozen=True)
@@ -18,25 +20,27 @@ class Findings:
     masks_dropped: pd.DataFrame
     """Columns file, reason: photos that are in the manifest without the mask that lies beside them."""
     duplicates: pd.DataFrame
-    """Columns group, file, split, class_name: files that hold one picture share a group."""
+    """Columns group, kind, distance, file, split, class_name: files that show one picture share a group; see
+    :class:`vit_atlas.data.duplicates.Duplicates`."""
 
 
-def find(layout: Layout, inspections: list[Inspection], manifest: pd.DataFrame) -> Findings:
-    """Collect the findings of a folder whose usable photos are in ``manifest``."""
-    usable = [item for item in inspections if not item.reason]
+def collect_findings(
+    layout: Layout, inspections: Sequence[Inspection], duplicates: Sequence[Duplicates], manifest: Manifest
+) -> Findings:
+    """Put what was found about single files into tables; ``manifest`` holds the usable ones."""
     rejected = [(item.candidate.image_id, item.kind, item.reason) for item in inspections if item.reason]
     rejected += [(item.file, item.kind, item.reason) for item in layout.rejected]
-    dropped = [(item.candidate.image_id, item.mask_reason) for item in usable if item.mask_reason]
-    splits = dict(zip(manifest["image_id"], manifest["split"], strict=True))
-    duplicates = [
-        (number, item.candidate.image_id, splits[item.candidate.image_id], item.candidate.class_name)
-        for number, group in enumerate(same_pictures(usable))
-        for item in group
-    ]
     # CSV readers take a carriage return for the end of a line, so it is shown as an escape.
     rejected = [(file.replace("\r", "\\r"), kind, reason) for file, kind, reason in rejected]
+    dropped = [(item.candidate.image_id, item.mask_reason) for item in inspections if item.mask_reason]
+    splits = dict(zip(manifest.image_ids, manifest.frame["split"], strict=True))
+    rows = [
+        (number, group.kind, bits, item.candidate.image_id, splits[item.candidate.image_id], item.candidate.class_name)
+        for number, group in enumerate(duplicates)
+        for item, bits in zip(group.members, group.distances, strict=True)
+    ]
     return Findings(
         pd.DataFrame(sorted(rejected), columns=["file", "kind", "reason"]),
         pd.DataFrame(dropped, columns=["file", "reason"]),
-        pd.DataFrame(duplicates, columns=["group", "file", "split", "class_name"]),
+        pd.DataFrame(rows, columns=["group", "kind", "distance", "file", "split", "class_name"]),
     )

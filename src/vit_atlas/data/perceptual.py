@@ -21,8 +21,9 @@ FLATTEST = 3.0
 
 COARSE_BITS, FINE_BITS = 64, 256
 
-FINE_DISTANCE = 48
-"""Bits of 256 in which two photos may differ: crops of 2 % have up to 48, unrelated photos 80 and more."""
+FINE_DISTANCE = 72
+"""Bits of 256 in which two photos may differ: crops and smooth photos of another size differ in up to 64, unrelated
+photos whose coarse hashes are near in 84 and more."""
 
 WINDOW = 1024
 """Hashes of one bucket that each is compared with, at most; only buckets of nearly equal photos are larger."""

@@ -1,7 +1,8 @@
 """prepare: from a folder of photos to the manifest, with everything that was left out or changed by name."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,38 +10,37 @@ from typing import Any
 import pandas as pd
 
 from vit_atlas.data.candidates import Layout
-from vit_atlas.data.findings import Findings, find
+from vit_atlas.data.duplicates import find_duplicates, group_of, together
+from vit_atlas.data.findings import Findings, collect_findings
 from vit_atlas.data.layouts import find_layout
-from vit_atlas.data.manifest import COLUMNS, write_manifest
+from vit_atlas.data.manifest import COLUMNS, Manifest
+from vit_atlas.data.problems import check_pattern, check_usable, warnings
 from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
-from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
-from vit_atlas.paths import (
-    CLASSES,
-    DUPLICATES,
-    MANIFEST,
-    MASKS_DROPPED,
-    PREPARE_SUMMARY,
-    PREPARED,
-    REJECTED,
-)
+from vit_atlas.paths import CLASSES, DUPLICATES, MANIFEST, MASKS_DROPPED, PREPARE_SUMMARY, PREPARED, REJECTED
 from vit_atlas.settings import DataSettings
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What prepare found: the manifest, class names by label, photos by class and split, what there is to say about
-    single files, and the metrics. ``decoded`` files were read in this run, ``remembered`` ones in an earlier one, and
-    the rest could not be read."""
+    """What a folder of photos turned out to hold."""
 
-    manifest: pd.DataFrame
-    classes: list[str]
+    manifest: Manifest
+    layout: Layout
     findings: Findings
     metrics: dict[str, Any]
+    """Counts and warnings, the content of metrics/prepare.json."""
     decoded: int
+    """Files that were read in this run; some cannot be read at all."""
     remembered: int
+    """Files that were read in an earlier run."""
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; the index of a name is its label."""
+        return list(self.layout.classes)
 
 
 def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Prepared:
@@ -48,31 +48,36 @@ def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Pr
 
     Args:
         root: the folder of photos.
-        settings: fractions, seed and the limit on pixels.
+        settings: fractions, seed, groups, and limits.
         cache: folder that remembers what earlier runs decoded; the result is the same without.
 
     Raises:
-        AtlasError: there is no known layout, or a class or a split is left without a usable photo.
+        AtlasError: there is no known layout, a class or a split is left without a usable photo, or data.group_pattern
+            fits none.
     """
     layout = find_layout(root)
     inspections = inspect_all(layout.candidates, settings.max_pixels, cache)
     usable = [item for item in inspections if not item.reason]
-    _check_usable(root, layout, inspections)
+    duplicates = find_duplicates(usable, settings.near_duplicate_distance)
+    pattern = re.compile(settings.group_pattern) if settings.group_pattern else None
+    groups = [group_of(item, pattern) for item in usable]
+    check_pattern(root, groups, settings, usable)
     members = [Member(item.candidate.split, item.candidate.class_name, item.sha256) for item in usable]
-    splits = assign_splits(members, settings.val_fraction, settings.test_fraction, settings.seed)
-    manifest = _manifest(usable, splits, list(layout.classes))
-    warnings = _check_splits(root, manifest, layout, settings)
-    findings = find(layout, inspections, manifest)
-    metrics = _metrics(layout, manifest, findings, warnings)
+    bound = together(usable, duplicates, groups)
+    splits = assign_splits(members, settings.val_fraction, settings.test_fraction, settings.seed, bound)
+    manifest = _manifest(usable, splits, layout.classes)
+    check_usable(root, layout, inspections, manifest, settings)
+    findings = collect_findings(layout, inspections, duplicates, manifest)
+    metrics = _metrics(layout, manifest, findings, groups)
     remembered = sum(item.remembered for item in inspections)
     decoded = sum(not item.remembered and item.kind not in NOT_OF_THE_FILE for item in inspections)
-    return Prepared(manifest, list(layout.classes), findings, metrics, decoded, remembered)
+    return Prepared(manifest, layout, findings, metrics, decoded, remembered)
 
 
 def write_prepared(prepared: Prepared) -> None:
-    """Write everything that the prepare stage declares, each as a whole."""
+    """Write everything that the prepare stage declares, as a whole."""
     with atomic_folder(PREPARED) as folder:
-        write_manifest(prepared.manifest, folder / MANIFEST.name)
+        prepared.manifest.write(folder / MANIFEST.name)
         write_json(folder / CLASSES.name, prepared.classes)
         found = prepared.findings
         tables = {REJECTED: found.rejected, MASKS_DROPPED: found.masks_dropped, DUPLICATES: found.duplicates}
@@ -82,9 +87,9 @@ def write_prepared(prepared: Prepared) -> None:
 
 
 def summary(prepared: Prepared) -> list[str]:
-    """What the stage says at its end, one line each: how much was decoded, how much was left out, what is odd."""
+    """Describe the run in lines: how much was decoded, how much was left out, what is odd."""
     metrics = prepared.metrics
-    lines = []
+    lines = list(prepared.layout.notes)
     if prepared.remembered:
         lines.append(f"{prepared.decoded} files decoded, {prepared.remembered} known from earlier runs")
     if metrics["rejected_count"]:
@@ -93,63 +98,7 @@ def summary(prepared: Prepared) -> list[str]:
     return lines + [f"warning: {warning}" for warning in metrics["warnings"]]
 
 
-def _check_usable(root: Path, layout: Layout, inspections: list[Inspection]) -> None:
-    """Stop where the folder's own classes or splits have no photo left, or one photo has to be split."""
-    usable = [item.candidate for item in inspections if not item.reason]
-    if not usable:
-        raise AtlasError(f"{root} has no usable photo: {_first_reason(layout, inspections)}")
-    per_class = Counter(candidate.class_name for candidate in usable)
-    for name in layout.classes:
-        if not per_class[name]:
-            ours = [item for item in inspections if item.candidate.class_name == name]
-            why = _first_reason(layout, ours) if ours else "none of its photos is there"
-            raise AtlasError(f"class `{name}` in {root} has no usable photo ({why}): add photos or remove the class")
-    if len(layout.classes) == 1:
-        raise AtlasError(f"{root} has one class only, `{layout.classes[0]}`: two classes are needed to tell apart")
-    per_split = Counter(candidate.split for candidate in usable)
-    for split in sorted(layout.splits):
-        if not per_split[split]:
-            raise AtlasError(f"the {split} split of {root} has no usable photo: add photos or remove its folder")
-    if layout.splits <= {"train"}:
-        single = [candidate for candidate in usable if per_class[candidate.class_name] == 1]
-        if single:
-            raise AtlasError(
-                f"class `{single[0].class_name}` in {root} has one photo only ({single[0].image_id}): "
-                "two are needed, one to train on and one to test; add photos or remove the class"
-            )
-
-
-def _check_splits(root: Path, manifest: pd.DataFrame, layout: Layout, settings: DataSettings) -> list[str]:
-    """Stop where a split is empty or training lacks a class; return sentences about what is merely odd."""
-    present = {split: set(manifest.loc[manifest["split"] == split, "class_name"]) for split in SPLITS}
-    for split in SPLITS:
-        if present[split]:
-            continue
-        if split == "train":
-            raise AtlasError(f"{root} has no photo to train on: add a train/ folder beside {_listed(layout.splits)}")
-        fraction = getattr(settings, f"{split}_fraction")
-        raise AtlasError(
-            f"the {split} split of {root} is empty with data.{split}_fraction: {fraction} in params.yaml: "
-            "raise it, or add photos"
-        )
-    warnings = []
-    for split in SPLITS:
-        missing = [name for name in layout.classes if name not in present[split]]
-        if missing and split == "train":
-            raise AtlasError(
-                f"{root} has no usable training photo of class `{missing[0]}`, which other splits hold: "
-                "add some, or remove the class"
-            )
-        if missing:
-            warnings.append(f"the {split} split has no photo of {_listed(missing)}")
-    if layout.unused_masks:
-        warnings.append(
-            f"files in masks/ that belong to no photo: {len(layout.unused_masks)}, {layout.unused_masks[0]} first"
-        )
-    return warnings
-
-
-def _manifest(usable: list[Inspection], splits: list[str], classes: list[str]) -> pd.DataFrame:
+def _manifest(usable: Sequence[Inspection], splits: Sequence[str], classes: Sequence[str]) -> Manifest:
     labels = {name: label for label, name in enumerate(classes)}
     rows = []
     for item, split in zip(usable, splits, strict=True):
@@ -170,44 +119,35 @@ def _manifest(usable: list[Inspection], splits: list[str], classes: list[str]) -
                 ";".join(found.conversions),
             )
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return Manifest(pd.DataFrame(rows, columns=list(COLUMNS)))
 
 
-def _metrics(layout: Layout, manifest: pd.DataFrame, findings: Findings, warnings: list[str]) -> dict[str, Any]:
+def _metrics(layout: Layout, manifest: Manifest, findings: Findings, groups: Sequence[str]) -> dict[str, Any]:
     """Counts only: the files' names are in the tables of build/prepared, however many they are."""
-    splits = Counter(manifest["split"])
-    converted = manifest.loc[manifest["conversions"] != "", "conversions"]
+    splits = Counter(manifest.frame["split"])
+    converted = [text for text in manifest.frame["conversions"] if text]
     kinds = Counter(kind for text in converted for kind in text.split(";"))
     reasons = Counter(findings.rejected["kind"])
-    groups = findings.duplicates.groupby("group")
+    copies, near = (
+        findings.duplicates[findings.duplicates["kind"] == kind].groupby("group") for kind in ("copy", "near")
+    )
     return {
         "layout": layout.kind,
         "classes": len(layout.classes),
         "photos": len(manifest),
         **{split: splits[split] for split in SPLITS},
-        "masks": int((manifest["mask"] != "").sum()),
+        "masks": len(manifest.with_masks()),
         "rejected_count": len(findings.rejected),
+        "ignored_count": len(layout.ignored),
         "converted_count": len(converted),
         "masks_dropped_count": len(findings.masks_dropped),
-        "duplicate_groups": groups.ngroups,
-        "duplicates_across_splits": int((groups["split"].nunique() > 1).sum()),
-        "duplicates_across_classes": int((groups["class_name"].nunique() > 1).sum()),
+        "duplicate_groups": copies.ngroups,
+        "duplicates_across_splits": int((copies["split"].nunique() > 1).sum()),
+        "duplicates_across_classes": int((copies["class_name"].nunique() > 1).sum()),
+        "near_duplicate_groups": near.ngroups,
+        "near_duplicates_across_splits": int((near["split"].nunique() > 1).sum()),
+        "groups": len(set(groups) - {""}),
         "rejected": {kind: reasons[kind] for kind in sorted(reasons)},
         "conversions": {kind: kinds[kind] for kind in sorted(kinds)},
-        "warnings": warnings,
+        "warnings": warnings(layout, manifest, findings, groups),
     }
-
-
-def _first_reason(layout: Layout, inspections: list[Inspection]) -> str:
-    reasons = [(item.candidate.image_id, item.reason) for item in inspections if item.reason]
-    reasons = reasons or [(item.file, item.reason) for item in layout.rejected]
-    if not reasons:
-        return "there is no photo"
-    more = f", and {len(reasons) - 1} more files rejected" if len(reasons) > 1 else ""
-    return f"{reasons[0][0]}: {reasons[0][1]}{more}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    shown = ", ".join(f"`{name}`" for name in ordered[:8])
-    return f"{shown} and {len(ordered) - 8} more" if len(ordered) > 8 else shown

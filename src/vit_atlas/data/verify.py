@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -76,17 +75,6 @@ def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
     except PhotoError as error:
         return Inspection(candidate, str(error), error.kind)
     return Inspection(candidate, "", "", sha256, pixels, phash, found, _mask_reason(candidate, found))
-
-
-def same_pictures(inspections: list[Inspection]) -> list[list[Inspection]]:
-    """Groups of two or more usable photos that are one picture: the same pixels, whatever the files' bytes.
-
-    Sorted by image id, groups and members alike.
-    """
-    by_pixels: dict[str, list[Inspection]] = defaultdict(list)
-    for item in sorted(inspections, key=lambda item: item.candidate.image_id):
-        by_pixels[item.pixels].append(item)
-    return [group for group in by_pixels.values() if len(group) > 1]
 
 
 @contextmanager
