@@ -5,7 +5,7 @@ from vit_atlas.figures.interventions import draw_interventions
 from vit_atlas.figures.style import save
 from vit_atlas.interventions.answers import strangest
 from vit_atlas.interventions.measure import blurred_versions, run_interventions
-from vit_atlas.io.files import atomic_file
+from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import INTERVENTION_PICTURE, INTERVENTIONS
 from vit_atlas.settings import load_settings
@@ -16,8 +16,7 @@ def main() -> None:
     settings = load_settings().interventions
     classifier, test = load_finetuned(), Manifest.read().require("test")
     table = run_interventions(classifier, test, settings)
-    with atomic_file(INTERVENTIONS) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    write_csv(INTERVENTIONS, table)
     rows = []
     for photo, versions in blurred_versions(classifier, test.find(strangest(table, settings.drawn)), settings):
         answers = {v.name: (v.pixels, v.answer[photo.label], v.answer.argmax() == photo.label) for v in versions}

@@ -64,6 +64,16 @@ def test_a_statistic_of_sums_leaves_out_resamples_without_it() -> None:
     assert (found.low, found.high) == pytest.approx((1.0, 1.5))
 
 
+def test_groups_weigh_the_same_however_large_they_are() -> None:
+    values, groups = [1, 1, 1, 1, 1, 1, 0, 0], ["a"] * 6 + ["b"] * 2
+    assert Estimate.mean_of_groups(values, groups) == Estimate(0.5, 0.5, 0.5)
+    spread = Estimate.mean_of_groups([1, 0, 1, 0], ["a", "a", "b", "b"], samples=500)
+    assert spread.value == 0.5
+    assert (spread.low, spread.high) == (0.0, 1.0)
+    assert Estimate.mean_of_groups([], []) == Estimate()
+    assert Estimate.mean_of_groups([1], ["a"]) == Estimate(1.0)
+
+
 def test_written_read_and_shown() -> None:
     metrics = Estimate(0.7, 0.64, 0.75).flat("accuracy") | Estimate(0.5).flat("single") | Estimate().flat("none")
     assert metrics["accuracy_low"] == 0.64

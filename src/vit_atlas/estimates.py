@@ -48,6 +48,31 @@ class Estimate:
         return cls.of_totals(numbers[:, None], lambda totals: totals[:, 0] / max(len(numbers), 1), samples, seed)
 
     @classmethod
+    def mean_of_groups(cls, values: Any, groups: Any, samples: int = SAMPLES, seed: int = 0) -> "Estimate":
+        """Estimate the mean over groups of each group's mean: balanced accuracy, where groups are classes.
+
+        Photos are resampled within their group, so that every resample holds every group.
+
+        Args:
+            values: (photos,), numbers or booleans.
+            groups: (photos,), the group of each.
+            samples: resamples behind the interval.
+            seed: of the resampling.
+        """
+        numbers, labels = np.asarray(values, dtype=np.float64), np.asarray(groups)
+        parts = [numbers[labels == group] for group in np.unique(labels)]
+        if not parts:
+            return cls()
+        value = float(np.mean([part.mean() for part in parts]))
+        if len(numbers) < 2:
+            return cls(value)
+        means = np.zeros(samples)
+        for place, part in enumerate(parts):
+            means += _resampled_totals(part[:, None], samples, [seed, place])[:, 0] / len(part) / len(parts)
+        low, high = np.quantile(means, [0.025, 0.975])
+        return cls(value, float(low), float(high))
+
+    @classmethod
     def of_totals(
         cls, rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], samples: int = SAMPLES, seed: int = 0
     ) -> "Estimate":
@@ -100,7 +125,7 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def _resampled_totals(rows: np.ndarray, samples: int, seed: int) -> np.ndarray:
+def _resampled_totals(rows: np.ndarray, samples: int, seed: int | list[int]) -> np.ndarray:
     """Sums (samples, K) over photos drawn with replacement from ``rows`` (photos, K)."""
     generator = np.random.default_rng(seed)
     photos, width = rows.shape

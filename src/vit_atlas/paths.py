@@ -21,6 +21,8 @@ HISTORY = Path("build/history.csv")
 VALIDATION = Path("build/validation.csv")
 """The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")
+PROBE = Path("build/probe.json")
+"""The linear probe's inverse regularisation strength; null without a probe."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")

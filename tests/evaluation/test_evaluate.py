@@ -12,22 +12,20 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from tests.tiny_models import FAMILIES, save_pretrained
 from tests.tiny_settings import params_text, tiny
-from vit_atlas.data.manifest import COLUMNS, write_manifest
+from vit_atlas import paths
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.errors import AtlasError
-from vit_atlas.evaluation import evaluate as evaluation
-from vit_atlas.evaluation.evaluate import (
-    evaluate,
-    interval,
-    per_class_table,
-    prediction_table,
-    reliability_table,
-    summary,
-    worst_mistakes,
-)
+from vit_atlas.evaluation import predict as prediction
+from vit_atlas.evaluation.predict import predict, prediction_table, worst_mistakes
+from vit_atlas.evaluation.summary import numbers, per_class_table, reliability_table, summarise
 from vit_atlas.io.files import read_json, write_json
+from vit_atlas.io.frames import read_csv, write_csv
+from vit_atlas.io.summary import write_summary
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.models.inference import forward, head_of, shared_blocks
-from vit_atlas.settings import EvaluateSettings, ModelSettings
+from vit_atlas.report import charts
+from vit_atlas.settings import EvaluateSettings, ModelSettings, load_settings
+from vit_atlas.tracking.artifacts import collect
 
 STAGE = Path(__file__).parents[2] / "stages" / "evaluate.py"
 CLASSES = ["blue", "green", "red"]
@@ -52,7 +50,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         row = dict.fromkeys(COLUMNS, "")
         row |= {"image_id": f"{name}/{number}.png", "path": path.as_posix(), "split": split, "class_name": name}
         rows.append(row | {"label": CLASSES.index(name), "width": width, "height": height})
-    write_manifest(pd.DataFrame(rows))
+    Manifest(pd.DataFrame(rows)).write()
     write_json("build/prepared/classes.json", CLASSES)
     torch.manual_seed(0)
     config = ViTConfig(
@@ -77,7 +75,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_stage() -> None:
+    """The stage, and what the stage metrics makes of it."""
     runpy.run_path(str(STAGE), run_name="__main__")
+    write_summary(summarise(load_settings()))
 
 
 # -- the stage as a whole
@@ -138,13 +138,13 @@ def test_probe_sees_each_photo_once_and_only_the_test_split_is_tested(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    original = evaluation.forward
+    original = prediction.forward
 
     def counting(finetuned: object, pretrained: object, paths: list[str], *rest: object) -> object:
         seen.extend(paths)
         return original(finetuned, pretrained, paths, *rest)
 
-    monkeypatch.setattr(evaluation, "forward", counting)
+    monkeypatch.setattr(prediction, "forward", counting)
     run_stage()
     assert len(seen) == len(set(seen)) == 27
 
@@ -175,13 +175,8 @@ def test_diverged_model_is_named(project: Path) -> None:
     broken = load_finetuned()
     with torch.no_grad():
         head_of(broken.model).weight.fill_(float("nan"))
-    manifest = evaluation_manifest()
     with pytest.raises(AtlasError, match="learning_rate"):
-        evaluate(manifest, CLASSES, broken, None, tiny(EvaluateSettings))
-
-
-def evaluation_manifest() -> pd.DataFrame:
-    return pd.read_csv("build/prepared/manifest.csv", dtype=str, keep_default_na=False).astype({"label": int})
+        predict(Manifest.read(), CLASSES, broken, None, tiny(EvaluateSettings))
 
 
 # -- features and probe
@@ -189,7 +184,7 @@ def evaluation_manifest() -> pd.DataFrame:
 
 def test_features_are_what_the_head_reads(project: Path) -> None:
     classifier = load_finetuned()
-    paths = list(evaluation_manifest()["path"][:5])
+    paths = Manifest.read().paths[:5]
     outputs = forward(classifier, classifier, paths, 2, "photos")
     head = head_of(classifier.model)
     with torch.no_grad():
@@ -210,7 +205,7 @@ def test_blocks_in_common_run_once_and_change_nothing(
         for name, parameter in finetuned.model.named_parameters():
             if any(part in name.replace("layer.", "layers.") for part in changed):
                 parameter.mul_(1.5).add_(0.1)
-    paths = list(evaluation_manifest()["path"][:5])
+    paths = Manifest.read().paths[:5]
     assert shared_blocks(finetuned.model, pretrained.model) == shared
     both = forward(finetuned, pretrained, paths, 2, "photos")
     np.testing.assert_array_equal(both.logits, forward(finetuned, None, paths, 2, "photos").logits)
@@ -224,10 +219,24 @@ def settings(**values: int) -> EvaluateSettings:
     return tiny(EvaluateSettings, bootstrap_samples=1000, **values)
 
 
+def table(labels: np.ndarray, probabilities: np.ndarray, names: list[str] | None = None) -> pd.DataFrame:
+    """Predictions for photos of these labels, from probabilities (photos, classes)."""
+    names = names or [f"class {number}" for number in range(probabilities.shape[1])]
+    rows = [dict.fromkeys(COLUMNS, "") | {"image_id": f"{place}.png"} for place in range(len(labels))]
+    frame = pd.DataFrame(rows).assign(label=labels, class_name=[names[label] for label in labels])
+    return prediction_table(Manifest(frame), names, probabilities)
+
+
+def measured(labels: np.ndarray, probabilities: np.ndarray, **values: int) -> dict[str, float]:
+    classes = [f"class {number}" for number in range(probabilities.shape[1])]
+    return numbers(table(labels, probabilities), classes, settings(**values))
+
+
 def test_summary_of_a_case_done_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    result = summary(np.array([0, 1, 1, 0]), probabilities, settings(calibration_bins=2))
+    result = measured(np.array([0, 1, 1, 0]), probabilities, calibration_bins=2)
     assert result["accuracy"] == 0.75
+    assert result["balanced_accuracy"] == 0.75
     assert result["top5_accuracy"] == 1.0
     assert result["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
     # All four confidences (0.9, 0.8, 0.7, 0.6) share the bin above one half: |0.75 - 0.75| = 0.
@@ -237,50 +246,45 @@ def test_summary_of_a_case_done_by_hand() -> None:
 
 def test_calibration_error_of_an_overconfident_model() -> None:
     probabilities = np.tile([0.95, 0.05], (10, 1))
-    labels = np.array([0] * 5 + [1] * 5)
-    assert summary(labels, probabilities, settings())["ece"] == pytest.approx(0.45, abs=1e-6)
+    assert measured(np.array([0] * 5 + [1] * 5), probabilities)["ece"] == pytest.approx(0.45, abs=1e-6)
 
 
 def test_top5_counts_the_five_best_of_many() -> None:
     probabilities = np.tile(np.arange(8.0), (8, 1)) / 28
-    assert summary(np.arange(8), probabilities, settings())["top5_accuracy"] == pytest.approx(5 / 8)
+    assert measured(np.arange(8), probabilities)["top5_accuracy"] == pytest.approx(5 / 8)
 
 
-def test_macro_f1_weighs_rare_classes_like_common_ones() -> None:
-    labels = np.array([0] * 9 + [1])
-    probabilities = np.tile([1.0, 0.0], (10, 1))
-    assert summary(labels, probabilities, settings())["macro_f1"] == pytest.approx((18 / 19) / 2)
+def test_macro_f1_and_balanced_accuracy_weigh_rare_classes_like_common_ones() -> None:
+    result = measured(np.array([0] * 9 + [1]), np.tile([1.0, 0.0], (10, 1)))
+    assert result["accuracy"] == 0.9
+    assert result["balanced_accuracy"] == 0.5
+    assert result["macro_f1"] == pytest.approx((18 / 19) / 2)
 
 
 def test_interval_is_seeded_and_near_the_normal_approximation() -> None:
-    correct = np.arange(400) % 4 != 0
-    low, high = interval(correct, settings())
+    labels = np.arange(400) % 4 // 3  # every fourth photo is of class 1 and taken for class 0
+    result = measured(labels, np.tile([0.6, 0.4], (400, 1)))
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
-    assert low == pytest.approx(0.75 - half, abs=0.01)
-    assert high == pytest.approx(0.75 + half, abs=0.01)
-    assert interval(correct, settings()) == (low, high)
-    assert interval(correct, settings(seed=1)) != (low, high)
-
-
-@pytest.mark.parametrize("values", [[True], [True] * 5, [False] * 5])
-def test_interval_without_spread_is_a_point(values: list[bool]) -> None:
-    assert interval(np.array(values), settings()) == (float(values[0]), float(values[0]))
+    assert result["accuracy_low"] == pytest.approx(0.75 - half, abs=0.01)
+    assert result["accuracy_high"] == pytest.approx(0.75 + half, abs=0.01)
+    assert measured(labels, np.tile([0.6, 0.4], (400, 1)), seed=1) != result
 
 
 def test_reliability_bins_hold_every_photo_and_skip_the_empty() -> None:
-    table = reliability_table(np.array([0.05, 0.5, 0.51, 1.0]), np.array([False, True, False, True]), 10)
-    assert table["count"].tolist() == [1, 1, 1, 1]
-    assert table["accuracy"].tolist() == [0, 1, 0, 1]
-    merged = reliability_table(np.array([0.5, 0.51, 1.0]), np.array([True, False, True]), 2)
-    assert merged.to_dict("list") == {"confidence": [0.5, 0.755], "accuracy": [1.0, 0.5], "count": [1, 2]}
+    def bins(confidence: list[float], correct: list[bool], count: int) -> dict[str, list[float]]:
+        frame = pd.DataFrame({"confidence": confidence, "correct": correct})
+        return reliability_table(frame, count).to_dict("list")  # type: ignore[return-value]
+
+    single = bins([0.05, 0.5, 0.51, 1.0], [False, True, False, True], 10)
+    assert single["count"] == [1, 1, 1, 1]
+    assert single["accuracy"] == [0, 1, 0, 1]
+    merged = bins([0.5, 0.51, 1.0], [True, False, True], 2)
+    assert merged == {"confidence": [0.5, 0.755], "accuracy": [1.0, 0.5], "count": [1, 2]}
 
 
 def answers() -> pd.DataFrame:
-    test = pd.DataFrame({"label": [0, 0, 0, 1, 2], "class_name": ["blue"] * 3 + ["green", "red"]})
-    test["image_id"] = test["path"] = [f"{number}.png" for number in range(5)]
-    test["split"] = "test"
     probabilities = np.array([[0.9, 0.1, 0], [0.1, 0.9, 0], [0.2, 0.2, 0.6], [0.1, 0.2, 0.7], [0, 0.1, 0.9]])
-    return prediction_table(test, CLASSES, probabilities)
+    return table(np.array([0, 0, 0, 1, 2]), probabilities, CLASSES)
 
 
 def test_prediction_table() -> None:
@@ -288,6 +292,7 @@ def test_prediction_table() -> None:
     assert table["predicted_name"].tolist() == ["blue", "green", "red", "red", "red"]
     assert table["correct"].tolist() == [True, False, False, False, True]
     assert table["confidence"].tolist() == [0.9, 0.9, 0.6, 0.7, 0.9]
+    assert table["rank"].tolist() == [1, 2, 2, 2, 1]
 
 
 def test_per_class_table() -> None:
@@ -297,6 +302,30 @@ def test_per_class_table() -> None:
     assert table.loc["red", "precision"] == pytest.approx(1 / 3, abs=1e-6)
     assert table.loc["green", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
     assert table["taken_for"].to_dict() == {"blue": "green", "green": "red", "red": ""}
+    # Wilson's interval of 1 of 3, as tables of it have it.
+    assert table.loc["blue", ["recall_low", "recall_high"]].tolist() == pytest.approx([0.0615, 0.7923], abs=1e-4)
+
+
+def test_classes_of_few_test_photos_are_warned_of(project: Path) -> None:
+    run_stage()
+    (warning,) = read_json("metrics/evaluate.json")["warnings"]
+    assert warning.startswith("3 of 3 classes have fewer than 10 test photos")
+    assert "`blue` (3), `green` (3), `red` (3)" in warning
+
+
+@pytest.mark.parametrize("names", [["001", "090", "180"], ["NA", "null", "true"], ["1e5", "nan", ""]])
+def test_names_of_classes_stay_text(project: Path, names: list[str]) -> None:
+    labels = np.array([0, 1, 2, 2])
+    write_csv(paths.PREDICTIONS, table(labels, np.eye(3)[[0, 1, 2, 0]], names))
+    write_json(paths.CLASSES, names)
+    write_json(paths.PROBE, {"strength": None})
+    write_summary(summarise(load_settings()))
+    assert read_csv(paths.CONFUSION, "metrics", ("actual", "predicted"))["actual"].tolist() == [*names, names[2]]
+    rows = charts.confusion()
+    assert rows is not None
+    assert {row["actual"] for row in rows["data"]["values"]} == set(names)
+    with collect() as artifacts:
+        assert "confusion.png" in [artifact.name for artifact in artifacts]
 
 
 def test_worst_mistakes_are_the_confident_ones() -> None:

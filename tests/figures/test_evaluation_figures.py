@@ -8,24 +8,17 @@ import pytest
 from PIL import Image
 
 from vit_atlas.figures import style
-from vit_atlas.figures.evaluation import draw_confusion, draw_history, draw_mistakes, draw_reliability
+from vit_atlas.figures.evaluation import Mistake, draw_confusion, draw_history, draw_mistakes, draw_reliability
 
 
-def mistakes(folder: Path, count: int, size: tuple[int, int] = (64, 48)) -> pd.DataFrame:
-    path = folder / "photo.png"
-    Image.new("RGB", size, (200, 120, 40)).save(path)
-    row = {
-        "path": str(path),
-        "class_name": "a_rather_long_name_of_class",
-        "predicted_name": "$x_y$",
-        "confidence": 0.9,
-    }
-    return pd.DataFrame([row] * count, columns=list(row))
+def mistakes(count: int, size: tuple[int, int] = (64, 48)) -> list[Mistake]:
+    photo = Image.new("RGB", size, (200, 120, 40))
+    return [Mistake(photo, "a_rather_long_name_of_class", "$x_y$", 0.9)] * count
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 6])
-def test_any_number_of_mistakes(tmp_path: Path, count: int) -> None:
-    figure = draw_mistakes(mistakes(tmp_path, count), 20)
+def test_any_number_of_mistakes(count: int) -> None:
+    figure = draw_mistakes(mistakes(count), 20)
     visible = [axes for axes in figure.axes if axes.get_visible()]
     assert len(visible) == max(1, count)
     texts = " ".join(text.get_text() for axes in visible for text in [*axes.texts, axes.title, axes.xaxis.label])
@@ -36,14 +29,14 @@ def test_any_number_of_mistakes(tmp_path: Path, count: int) -> None:
 
 @pytest.mark.parametrize("size", [(900, 20), (20, 900), (1, 1)])
 def test_any_shape_of_photo(tmp_path: Path, size: tuple[int, int]) -> None:
-    style.save(draw_mistakes(mistakes(tmp_path, 2, size), 20), tmp_path / "out.png")
+    style.save(draw_mistakes(mistakes(2, size), 20), tmp_path / "out.png")
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.size == (round(2 * 2.9 * style.DPI), round(3.2 * style.DPI))
 
 
 def test_a_picture_is_the_same_bytes_each_time_and_carries_no_software_name(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
-        style.save(draw_mistakes(mistakes(tmp_path, 1), 20), tmp_path / name)
+        style.save(draw_mistakes(mistakes(1), 20), tmp_path / name)
     content = (tmp_path / "one.png").read_bytes()
     assert content == (tmp_path / "two.png").read_bytes()
     assert b"Matplotlib" not in content

@@ -29,7 +29,7 @@ def test_deps_are_exactly_the_code_behind_each_script(root: Path) -> None:
     [
         ("caption-train", "vit_atlas.captioning.measure.texts"),
         ("finetune", "vit_atlas.attention.scores"),
-        ("finetune", "vit_atlas.evaluation.evaluate"),
+        ("finetune", "vit_atlas.evaluation.summary"),
         *((stage, "vit_atlas.cli.compare") for stage in STAGES),
     ],
 )

@@ -2,27 +2,38 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
-from vit_atlas.data.photos import open_photo
 from vit_atlas.figures.style import BAD, GOOD, MUTED, PRIMARY, SECONDARY, hide_axes, new_figure, new_grid
 
 _PHOTO_SIDE = 360
 """Photos are drawn from copies with this longest side in pixels: no more fits into a panel."""
 
 
-def draw_mistakes(mistakes: pd.DataFrame, photos: int) -> Figure:
+@dataclass(frozen=True)
+class Mistake:
+    """A photo, its class, the wrong guess, and the guess's probability."""
+
+    photo: Image.Image
+    class_name: str
+    guess: str
+    confidence: float
+
+
+def draw_mistakes(mistakes: Sequence[Mistake], photos: int) -> Figure:
     """Draw each photo of ``mistakes`` with its true class, the wrong guess and the guess's confidence.
 
     Args:
-        mistakes: rows of the predictions table (path, class_name, predicted_name, confidence), the worst first.
+        mistakes: the worst first.
         photos: how many test photos there were; said when there is no mistake to show.
     """
-    if mistakes.empty:
+    if not mistakes:
         figure = new_figure(7.2, 1.6)
         axes = figure.subplots()
         hide_axes(axes)
@@ -33,25 +44,25 @@ def draw_mistakes(mistakes: pd.DataFrame, photos: int) -> Figure:
     figure, grid = new_grid(rows, columns, panel=(2.9, 3.2))
     figure.suptitle("The most confident mistakes on the test photos", fontsize=14)
     panels = [axes for row in grid for axes in row]
-    for axes, mistake in zip(panels, mistakes.to_dict("records"), strict=False):
+    for axes, mistake in zip(panels, mistakes, strict=False):
         _draw_mistake(axes, mistake)
     for axes in panels[len(mistakes) :]:
         axes.set_visible(False)
     return figure
 
 
-def _draw_mistake(axes: Axes, mistake: dict) -> None:
-    photo = open_photo(mistake["path"])
+def _draw_mistake(axes: Axes, mistake: Mistake) -> None:
+    photo = mistake.photo.copy()
     photo.thumbnail((_PHOTO_SIDE, _PHOTO_SIDE))
     axes.imshow(photo)
     hide_axes(axes)
     # A panorama leaves its panel nearly empty; photos hang from the top, so that all titles stand in line.
     axes.set_anchor("N")
-    guess = _wrapped(f"taken for {mistake['predicted_name']}")
+    guess = _wrapped(f"taken for {mistake.guess}")
     above = 4 + 15 * (1 + guess.count("\n"))
     _write_above(axes, guess, 4, BAD)
-    _write_above(axes, _wrapped(f"is {mistake['class_name']}"), above, GOOD)
-    axes.set_xlabel(f"confidence {mistake['confidence']:.1%}", color=MUTED, fontsize=10)
+    _write_above(axes, _wrapped(f"is {mistake.class_name}"), above, GOOD)
+    axes.set_xlabel(f"confidence {mistake.confidence:.1%}", color=MUTED, fontsize=10)
 
 
 def _write_above(axes: Axes, text: str, points: float, colour: str) -> None:

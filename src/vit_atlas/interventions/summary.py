@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vit_atlas.errors import AtlasError
 from vit_atlas.estimates import Estimate
 from vit_atlas.interventions.answers import ANSWERS, by_photo
+from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
 from vit_atlas.paths import INTERVENTION_METRICS, INTERVENTIONS, INTERVENTIONS_BY_CLASS
 from vit_atlas.settings import InterventionSettings, Settings
@@ -22,10 +22,7 @@ def summarise(settings: Settings) -> Summary:
     Raises:
         AtlasError: the table is missing.
     """
-    try:
-        table = pd.read_csv(INTERVENTIONS, dtype={"image_id": str, "class_name": str}, keep_default_na=False)
-    except FileNotFoundError:
-        raise AtlasError(f"{INTERVENTIONS} does not exist: run `dvc repro interventions` first") from None
+    table = read_csv(INTERVENTIONS, "interventions", ("image_id", "class_name", "intervention", "filling"))
     metrics = intervention_metrics(table, settings.interventions)
     return Summary(metrics, INTERVENTION_METRICS, {INTERVENTIONS_BY_CLASS: by_class(table)})
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from vit_atlas.io.files import atomic_file, write_json
+from vit_atlas.io.files import write_json
+from vit_atlas.io.frames import write_csv
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,5 @@ class Summary:
 def write_summary(summary: Summary) -> None:
     """Write metrics and tables, each file atomically."""
     for path, table in summary.tables.items():
-        with atomic_file(path) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+        write_csv(path, table)
     write_json(summary.path, summary.metrics)

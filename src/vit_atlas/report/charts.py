@@ -1,6 +1,6 @@
 """Charts as Vega-Lite specifications. Colours are the page's own variables, so that they follow light and dark."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 from vit_atlas import paths
 from vit_atlas.data.manifest import read_classes
 from vit_atlas.estimates import Estimate
+from vit_atlas.io.frames import read_csv
 from vit_atlas.report.explore import distance_rows
 from vit_atlas.report.payload import plain, records
 
@@ -85,7 +86,7 @@ def validation_accuracy() -> Spec | None:
 
 def confusion() -> Spec | None:
     """Which class was taken for which, as a share of each true class."""
-    table = _table(paths.CONFUSION)
+    table = _table(paths.CONFUSION, ("actual", "predicted"))
     if table is None or table.empty:
         return None
     known = read_classes() if paths.CLASSES.is_file() else sorted({*table["actual"], *table["predicted"]})
@@ -274,6 +275,5 @@ def _series(history: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str,
     return rows
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    # A class may be called "NA" or "null"; only the numbers' empty cells mean that nothing was measured.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""]) if path.is_file() else None
+def _table(path: Path, names: Sequence[str] = ()) -> pd.DataFrame | None:
+    return read_csv(path, "metrics", names) if path.is_file() else None

@@ -5,11 +5,11 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vit_atlas import __version__, paths
 from vit_atlas.io.files import read_json
+from vit_atlas.io.frames import read_csv
 from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
 from vit_atlas.report import charts, explore, inline
 from vit_atlas.report.payload import records
@@ -106,14 +106,15 @@ def _pictures() -> dict[str, Picture | None]:
 def _mistakes() -> list[dict[str, Any]]:
     if not paths.PREDICTIONS.is_file():
         return []
-    table = pd.read_csv(paths.PREDICTIONS, dtype=str, keep_default_na=False)
-    wrong = table[table["correct"].str.lower() != "true"]
-    wrong = wrong.assign(confidence=wrong["confidence"].astype(float))
+    table = read_csv(paths.PREDICTIONS, "evaluate", ("image_id", "class_name", "predicted_name"))
+    wrong = table[~table["correct"].astype(bool)]
     return records(wrong.sort_values("confidence", ascending=False, kind="stable").head(LISTED))
 
 
 def _per_class() -> list[dict[str, Any]]:
-    return records(pd.read_csv(paths.PER_CLASS, keep_default_na=False)) if paths.PER_CLASS.is_file() else []
+    if not paths.PER_CLASS.is_file():
+        return []
+    return records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for")))
 
 
 def _facts(settings: Settings) -> list[tuple[str, str]]:

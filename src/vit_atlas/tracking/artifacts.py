@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vit_atlas import paths
+from vit_atlas.io.frames import read_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLOTS = Path("plots")
 
@@ -36,15 +41,31 @@ def collect() -> Iterator[list[Artifact]]:
     Figures that exist only as tables (confusion, reliability, curves) are drawn into a folder that is gone afterwards.
     """
     from vit_atlas.figures.style import save
-    from vit_atlas.figures.tables import table_figures
 
     with tempfile.TemporaryDirectory() as scratch:
         drawn = []
-        for name, figure in table_figures().items():
+        for name, figure in _table_figures().items():
             path = Path(scratch) / f"{name}.png"
             save(figure, path)
             drawn.append(Artifact(path, "", path.name))
         yield drawn + _top() + _plots() + _others()
+
+
+def _table_figures() -> "dict[str, Figure]":
+    """Pictures of tables that DVC draws by itself: ``training_curves``, ``confusion`` and ``reliability``."""
+    from vit_atlas.data.manifest import read_classes
+    from vit_atlas.figures.evaluation import draw_confusion, draw_history, draw_reliability
+
+    found = {}
+    if paths.HISTORY.is_file():
+        found["training_curves"] = draw_history(read_csv(paths.HISTORY, "finetune"))
+    if paths.CONFUSION.is_file():
+        table = read_csv(paths.CONFUSION, "metrics", ("actual", "predicted"))
+        classes = read_classes() if paths.CLASSES.is_file() else sorted({*table["actual"], *table["predicted"]})
+        found["confusion"] = draw_confusion(table, classes)
+    if paths.RELIABILITY.is_file():
+        found["reliability"] = draw_reliability(read_csv(paths.RELIABILITY, "metrics"))
+    return found
 
 
 def _top() -> list[Artifact]:
