@@ -44,6 +44,25 @@ def pets(
     typer.echo(f"{photos} photos in {folder}")
 
 
+@app.command(name="import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="A data set on the Hugging Face hub, a Parquet file, or a folder saved by `datasets`.")
+    ],
+    folder: Annotated[Path, typer.Option(help="Where <split>/<class>/ go.")] = Path("data/classification"),
+    config: Annotated[str | None, typer.Option(help="Configuration, where the data set has several.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")] = None,
+    image: Annotated[str | None, typer.Option(help="Column of the photos, where several could be it.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of the labels, where several could be it.")] = None,
+    replace: Replace = False,
+) -> None:
+    """Write a data set of the Hugging Face hub, or a Parquet file of photos, as an ordinary folder."""
+    from vit_atlas.data.hub_import import Choice, import_dataset
+
+    photos = import_dataset(source, folder, _say, Choice(config, revision, image, label), replace=replace)
+    typer.echo(f"{photos} photos in {folder}")
+
+
 @app.command()
 def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -> None:
     """Look at a folder as prepare would: its layout, splits, and every file that would be left out. Writes nothing."""
