@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from tests.project import STAGES, Project, make_project, write_photos
+from vit_atlas.settings import Settings
 
 SECTIONS = {
     "data": {"seed": 5},
@@ -18,6 +19,7 @@ SECTIONS = {
     "evaluate": {"calibration_bins": 5},
     "embeddings": {"tiles": 3},
     "attention": {"count": 1},
+    "interventions": {"drawn": 1},
     "captioner": {"weight_decay": 0.1},
     "captions": {"count": 1},
 }
@@ -53,8 +55,8 @@ def test_the_model_carries_a_card_that_the_hub_reads(finished: tuple[Project, li
     assert "validation" in card.text.lower()
 
 
-def test_sections_listed_here_are_all_there_are(root: Path) -> None:
-    assert set(SECTIONS) == set(yaml.safe_load((root / "params.yaml").read_text()))
+def test_sections_listed_here_are_all_there_are() -> None:
+    assert set(SECTIONS) == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("section", sorted(SECTIONS))
@@ -71,15 +73,16 @@ def test_a_drawing_setting_reruns_its_stage_and_the_page_alone(project: Project)
     assert project.repro() == ["attn-viz", "report"]
 
 
-def test_going_back_restores_finetune_from_the_cache(project: Project) -> None:
-    before = project.json("metrics/evaluate.json")
-    project.set("finetune", epochs=1)
-    assert "finetune" in project.repro()
-    project.commit("one epoch")
-    project.set("finetune", epochs=2)
-    done = project.run("dvc", "repro")
-    assert "Running stage 'finetune'" not in done.stdout
-    assert project.json("metrics/evaluate.json") == before
+def test_going_back_restores_every_stage_from_the_cache(project: Project) -> None:
+    """Whatever was changed, only what turns results into git's numbers and the page runs again."""
+    numbers = {path.name: path.read_bytes() for path in (project.folder / "metrics").iterdir()}
+    for section, values in SECTIONS.items():
+        project.set(section, **values | ({"revision": None} if section == "model" else {}))
+    assert set(project.repro()) == set(STAGES)
+    project.commit("everything changed")
+    project.run("git", "checkout", "--quiet", "HEAD~1", "--", "params.yaml")
+    assert set(project.repro()) <= {"metrics", "report"} | uncached_stages(project)
+    assert {path.name: path.read_bytes() for path in (project.folder / "metrics").iterdir()} == numbers
     runs = project.runs()
     assert len(runs) == 2, "one run a result"
     for run in runs:
@@ -87,6 +90,28 @@ def test_going_back_restores_finetune_from_the_cache(project: Project) -> None:
         assert {"accuracy", "training/val_loss"} <= set(run["metrics"]), run["metrics"]
         assert run["models"] == 1
     assert {run["params"]["finetune.epochs"] for run in runs} == {"1", "2"}
+
+
+def test_a_file_that_nobody_can_use_trains_nothing(project: Project) -> None:
+    (project.folder / "data/classification/red/broken.jpg").write_bytes(b"no photo")
+    project.run("dvc", "add", "--quiet", "data")
+    ran = set(project.repro())
+    assert {"prepare", "metrics", "report"} <= ran
+    assert not ran & {"finetune", "evaluate", "embed-viz", "caption-train", "caption-attn"}
+    assert project.json("metrics/prepare.json")["rejected_count"] == 1
+
+
+def test_another_photo_under_the_same_name_trains_again(project: Project) -> None:
+    photos = sorted((project.folder / "data/classification/red").iterdir())
+    photos[0].write_bytes((project.folder / "data/classification/blue/blue_0.png").read_bytes())
+    project.run("dvc", "add", "--quiet", "data")
+    assert {"prepare", "finetune", "evaluate"} <= set(project.repro())
+
+
+def uncached_stages(project: Project) -> set[str]:
+    """Stages that write straight into git, so that DVC's run-cache cannot restore them."""
+    stages = yaml.safe_load((project.folder / "dvc.yaml").read_text())["stages"]
+    return {name for name, stage in stages.items() if any(isinstance(out, dict) for out in stage["outs"])}
 
 
 def test_a_change_shows_in_dvcs_own_comparisons(project: Project) -> None:
