@@ -7,3 +7,12 @@ class AtlasError(Exception):
     The message is one sentence (or two): which file or key, what was expected, what to do. Stage scripts and the
     command line print it without a traceback and exit with code 1.
     """
+
+    def __init__(self, message: str) -> None:
+        """Keep the message as one line, whatever the names in it hold."""
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Show line ends and other control characters, which a file's name may have, as escapes."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)

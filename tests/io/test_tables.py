@@ -1,15 +1,24 @@
 """Tables are read in any separator, encoding and line end, and no value is taken for anything but text."""
 
+import codecs
+import csv
+import io
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.tables import Table, read_table
 
 COLUMNS = {"path": ("path", "file"), "label": ("label", "class"), "split": ("split",)}
 WORDS = ["001", "NA", "null", "True", "1e5", "nan", "1.50", "Caf\u00e9"]
+
+
+fuzz = settings(derandomize=True, database=None, deadline=None, max_examples=200)
 
 
 def read(path: Path) -> Table:
@@ -75,3 +84,42 @@ def test_parquet_columns_of_any_kind_are_text(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
     with pytest.raises(AtlasError, match="not a readable Parquet file"):
         read(tmp_path / "t.parquet")
+
+
+VALUES = st.text(st.characters(codec="utf-8"), max_size=30).map(str.strip)
+
+
+@fuzz
+@given(
+    st.lists(st.tuples(VALUES.filter(bool), VALUES), min_size=1, max_size=8),
+    st.sampled_from(",;\t|"),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_what_a_writer_writes_is_read_back(
+    rows: list[tuple[str, str]], separator: str, encoding: str, end: str
+) -> None:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, delimiter=separator, lineterminator=end, quoting=csv.QUOTE_ALL)
+    writer.writerows([("path", "label"), *rows])
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        content = stream.getvalue().encode(encoding)
+        path.write_bytes(content)
+        if encoding == "utf-8" and "\0" in stream.getvalue():
+            return  # zeros without a mark count as UTF-16
+        assert [tuple(values.values()) for _, values in read(path).rows] == rows
+
+
+@fuzz
+@given(st.binary(max_size=300), st.sampled_from([b"", b"path,label\n", b"path;label\r\n", codecs.BOM_UTF16_LE]))
+def test_any_bytes_are_a_table_or_a_sentence(content: bytes, start: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes(start + content)
+        try:
+            table = read(path)
+        except AtlasError as error:
+            assert str(error).isprintable()  # noqa: PT017
+        else:
+            assert all(set(values) >= {"path", "label"} for _, values in table.rows)

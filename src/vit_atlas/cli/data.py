@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vit_atlas.errors import printable
+
 if TYPE_CHECKING:
     from vit_atlas.data.prepare import Prepared
     from vit_atlas.settings import DataSettings
@@ -78,13 +80,13 @@ def _report(folder: Path, prepared: "Prepared") -> list[str]:
     metrics, layout, found = prepared.metrics, prepared.layout, prepared.findings
     counts = ", ".join(f"{metrics[split]} {split}" for split in ("train", "val", "test"))
     lines = [
-        f"{_printable(str(folder))}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos "
+        f"{printable(str(folder))}: {metrics['layout']}, {metrics['classes']} classes, {metrics['photos']} photos "
         f"({counts}), {metrics['masks']} masks"
     ]
     table = class_counts(prepared.manifest, prepared.classes).pivot(
         index="class_name", columns="split", values="photos"
     )
-    table = table.loc[prepared.classes, ["train", "val", "test"]].rename(index=_printable)
+    table = table.loc[prepared.classes, ["train", "val", "test"]].rename(index=printable)
     lines += ["", table.rename_axis(index="class", columns=None).to_string()]
     converted = prepared.manifest.frame[prepared.manifest.frame["conversions"] != ""]
     lines += _table("left out", _pairs(found.rejected["file"], found.rejected["reason"]))
@@ -102,16 +104,11 @@ def _pairs(files: Iterable[str], details: Iterable[str]) -> list[str]:
     return [f"{file}: {detail}" for file, detail in zip(files, details, strict=True)]
 
 
-def _printable(text: str) -> str:
-    """``text`` with line ends and other control characters, which a file's name may have, as escapes."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def _table(title: str, rows: list[str]) -> list[str]:
     if not rows:
         return []
     more = [f"  ... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
-    return ["", f"{title} ({len(rows)}):", *(f"  {_printable(row)}" for row in rows[:SHOWN]), *more]
+    return ["", f"{title} ({len(rows)}):", *(f"  {printable(row)}" for row in rows[:SHOWN]), *more]
 
 
 def _data_settings() -> "DataSettings":

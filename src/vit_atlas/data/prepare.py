@@ -18,6 +18,7 @@ from vit_atlas.data.problems import check_pattern, check_usable, warnings
 from vit_atlas.data.remembered import NOT_OF_THE_FILE, Inspection
 from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
+from vit_atlas.errors import printable
 from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.paths import CLASSES, DUPLICATES, MANIFEST, MASKS_DROPPED, PREPARE_SUMMARY, PREPARED, REJECTED
 from vit_atlas.settings import DataSettings
@@ -95,7 +96,8 @@ def summary(prepared: Prepared) -> list[str]:
     if metrics["rejected_count"]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in metrics["rejected"].items())
         lines.append(f"{metrics['rejected_count']} files left out ({kinds}): see {REJECTED}")
-    return lines + [f"warning: {warning}" for warning in metrics["warnings"]]
+    lines += [f"warning: {warning}" for warning in metrics["warnings"]]
+    return [printable(line) for line in lines]
 
 
 def _manifest(usable: Sequence[Inspection], splits: Sequence[str], classes: Sequence[str]) -> Manifest:
