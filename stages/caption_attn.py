@@ -1,12 +1,11 @@
-"""Caption the photos, measure the captions and where their words looked, and draw both."""
+"""caption-attn: captions of photos, and where the captioner looked for every word, measured and drawn."""
 
+from vit_atlas.captioning.measure.atlas import make_caption_atlas
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    from vit_atlas.captioning.measure.atlas import make_caption_atlas
-
     settings = load_settings()
     make_caption_atlas(settings.captions)
 

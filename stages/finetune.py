@@ -1,15 +1,13 @@
-"""Fine-tune the pretrained Vision Transformer on the training photos."""
+"""finetune: the pretrained Vision Transformer, trained on the training photos."""
 
+from vit_atlas.finetune.run import finetune
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
+from vit_atlas.training.processes import launch
 
 
 def main() -> None:
     settings = load_settings()
-
-    from vit_atlas.finetune.run import finetune
-    from vit_atlas.training.processes import launch
-
     if not launch(__file__, settings.finetune.processes):
         finetune(settings.model, settings.augment, settings.finetune)
 

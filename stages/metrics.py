@@ -1,4 +1,4 @@
-"""Turn what the other stages measured into the numbers and tables that git keeps."""
+"""metrics: what the other stages measured, as the numbers and tables that git keeps."""
 
 from vit_atlas.data import summary as prepared
 from vit_atlas.evaluation import summary as evaluation
