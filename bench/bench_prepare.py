@@ -1,18 +1,23 @@
 """prepare on many files, some of them broken in fifteen ways: photos a second, memory, and what a second run costs.
 
-    python bench/bench_prepare.py [--files 20000] [--folder /tmp]
+    python bench/bench_prepare.py [OLD NEW] [--files 20000] [--folder /tmp]
 
 Makes a folder of 500x375 JPEGs, no two of the same pixels, of which 2 % are broken, and runs the prepare stage on it
 three times: at first, again, and after 100 photos were added. Prints for each run the seconds, the photos a second and
 how many cores were busy; the memory of all its processes at its highest, and of the largest worker in the first and the
 last quarter of the run; and how many broken files the stage named, of how many. Linux only (it reads /proc).
+
+With two commits, the stage of each runs on the same folder, in turn and from nothing, and the ratio of their best
+times is printed.
 """
 
 import argparse
 import csv
 import io
 import os
+import re
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,12 +96,18 @@ def add_photos(folder: Path, jpeg: bytes) -> None:
         (folder / "new" / f"new_{number}.jpg").write_bytes(variant(jpeg, VARIANTS - 1 - number))
 
 
-def run_stage(project: Path) -> Use:
-    """Run the prepare stage in ``project`` and watch it."""
+def run_stage(project: Path, code: Path = ROOT) -> Use:
+    """Run the prepare stage of ``code`` in ``project`` and watch it."""
+    write_params(project, code)
     use = Use()
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen([sys.executable, ROOT / "stages" / "prepare.py"], cwd=project, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, code / "stages" / "prepare.py"],
+            cwd=project,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(code / "src")},
+        )
         while process.poll() is None:
             look(process.pid, use)
             time.sleep(0.25)
@@ -109,6 +120,29 @@ def run_stage(project: Path) -> Use:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     use.cores = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / use.seconds
     return use
+
+
+def write_params(project: Path, code: Path) -> None:
+    """Settings of ``code``, with a limit that photos of the bench pass."""
+    text = (code / "params.yaml").read_text()
+    (project / "params.yaml").write_text(re.sub(r"max_pixels: \d+", "max_pixels: 1000000", text))
+
+
+def compare(project: Path, commits: list[str], files: int) -> None:
+    """Run the stage of each commit twice, in turn, and print the ratio of the best times."""
+    best: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-code-") as name:
+        for commit in commits:
+            archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
+            (Path(name) / commit).mkdir()
+            subprocess.run(["tar", "x"], cwd=Path(name) / commit, input=archive, check=True)
+        for commit in (*commits, *reversed(commits)):
+            shutil.rmtree(project / ".verify-cache", ignore_errors=True)
+            use = run_stage(project, Path(name) / commit)
+            tell(commit, use, files)
+            best[commit] = min(use.seconds, best.get(commit, use.seconds))
+    old, new = (best[commit] for commit in commits)
+    sys.stdout.write(f"{commits[1]} takes {new / old:.2f} times as long as {commits[0]}\n")
 
 
 def look(process: int, use: Use) -> None:
@@ -151,18 +185,23 @@ def tell(title: str, use: Use, files: int) -> None:
 def main() -> None:
     """Make the folder, run the stage three times, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commits", nargs="*", metavar="COMMIT", help="two commits to compare")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, help="where to make them; the system's temporary folder if not given")
     options = parser.parse_args()
+    if len(options.commits) not in (0, 2):
+        parser.error("give two commits, or none")
     with tempfile.TemporaryDirectory(prefix="bench-prepare-", dir=options.folder) as name:
         project = Path(name)
         data = project / "data" / "classification"
-        (project / "params.yaml").write_text("data: {max_pixels: 1000000}\n")
         begin = time.perf_counter()
         expected = write_photos(data, options.files)
         (data / "new").rename(project / "new")
         os.sync()
         sys.stdout.write(f"{options.files} files made in {time.perf_counter() - begin:.0f} s\n")
+        if options.commits:
+            compare(project, options.commits, options.files)
+            return
         tell("first run", run_stage(project), options.files)
         sys.stdout.write("  named: {} broken files of {} kinds, all\n".format(*named(project, expected)))
         tell("again", run_stage(project), options.files)
