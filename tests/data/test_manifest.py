@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vit_atlas.data.manifest import COLUMNS, read_classes, read_manifest, write_manifest
+from vit_atlas.data.manifest import COLUMNS, Manifest, read_classes
 from vit_atlas.errors import AtlasError
 
 
 def test_text_stays_text_and_empty_stays_empty(tmp_path: Path) -> None:
     row = ("NA/1.jpg", "data/NA/1.jpg", "train", 3, "NA", 40, 30, "", "", "00", "")
-    write_manifest(pd.DataFrame([row], columns=list(COLUMNS)), tmp_path / "manifest.csv")
-    frame = read_manifest(tmp_path / "manifest.csv")
+    Manifest(pd.DataFrame([row], columns=list(COLUMNS))).write(tmp_path / "manifest.csv")
+    frame = Manifest.read(tmp_path / "manifest.csv").frame
     assert frame.loc[0].to_list() == list(row)
     assert frame["class_name"].tolist() == ["NA"]
     assert frame["label"].dtype.kind == "i"
@@ -23,7 +23,7 @@ def test_a_missing_or_foreign_manifest_is_told(tmp_path: Path, content: str | No
     if content is not None:
         (tmp_path / "manifest.csv").write_text(content)
     with pytest.raises(AtlasError, match=r"manifest\.csv .*dvc repro prepare"):
-        read_manifest(tmp_path / "manifest.csv")
+        Manifest.read(tmp_path / "manifest.csv")
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"a": 1}', "[1, 2]"])

@@ -16,7 +16,7 @@ import vit_atlas.data.verify as verify
 from tests.tiny_settings import tiny, tiny_settings
 from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.duplicates import find_duplicates
-from vit_atlas.data.manifest import read_classes, read_manifest
+from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.summary import summarise
 from vit_atlas.data.verify import inspect_all
@@ -138,7 +138,7 @@ def test_names_that_are_no_utf8_and_dangling_links_are_left_out(
         ("cat/gone.jpg", "missing", "no such file"),
     ]
     write_prepared(prepared)
-    assert len(read_manifest()) == 20
+    assert len(Manifest.read()) == 20
 
 
 def test_a_class_with_one_photo_is_named(two_classes: Path, draw: Callable[..., Path]) -> None:
@@ -247,7 +247,7 @@ def test_the_stages_write_the_contract(two_classes: Path, tmp_path: Path, monkey
     shutil.copytree(two_classes, "data/classification")
     Path("data/classification/cat/empty.jpg").touch()
     write_prepared(prepare(Path("data/classification"), SETTINGS))
-    frame = read_manifest()
+    frame = Manifest.read().frame
     assert read_classes() == ["cat", "dog"]
     tables = ["duplicates.csv", "manifest.csv", "masks_dropped.csv", "rejected.csv"]
     assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", *tables, "summary.json"]

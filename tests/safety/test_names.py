@@ -14,7 +14,7 @@ from tests.report.synthetic import fill
 from tests.tiny_settings import tiny, tiny_settings
 from vit_atlas.captioning.dataset import read_captions, read_objects
 from vit_atlas.cli.data import app
-from vit_atlas.data.manifest import read_classes, read_manifest
+from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.data.summary import summarise
 from vit_atlas.errors import AtlasError
@@ -57,7 +57,7 @@ def odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_tables_hold_every_name_as_it_is(odd_names: Path) -> None:
-    manifest = read_manifest()
+    manifest = Manifest.read().frame
     assert sorted(manifest["image_id"]) == sorted(f"{name}/{stem}.jpg" for name in CLASSES for stem in FILES)
     assert all(Path(path).is_file() for path in manifest["path"])
     assert set(manifest["class_name"]) == set(CLASSES)
@@ -74,7 +74,7 @@ def test_a_carriage_return_which_csv_readers_take_for_a_line_end_is_refused_by_n
     prepared = prepare(odd_names, tiny(DataSettings))
     assert ["NA/old\\rline.jpg", "odd-name"] in prepared.findings.rejected[["file", "kind"]].to_numpy().tolist()
     write_prepared(prepared)
-    assert len(read_manifest()) == len(CLASSES) * len(FILES)
+    assert len(Manifest.read()) == len(CLASSES) * len(FILES)
     assert len(pd.read_csv(REJECTED)) == len(CLASSES) * len(FILES) + 1
 
 
