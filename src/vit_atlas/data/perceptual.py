@@ -2,8 +2,8 @@
 
 A photo has two pHashes (Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010): 64 bits of
 its coarse structure, which are indexed, and 256 bits of finer structure, which confirm a candidate. Measured on 9,029
-photos of pets-mini and Flickr8k: at a distance of up to 6 of 64 bits every pair shows one photo, and every copy that was
-re-encoded, halved or brightened by 15 % is found, cropped by 1 % a side 99 in 100, by 3 % two in three.
+photos of pets-mini and Flickr8k: at a distance of up to 6 of 64 bits every pair shows one photo, and every copy that
+was re-encoded, halved or brightened by 15 % is found, cropped by 1 % a side 99 in 100, by 3 % two in three.
 """
 
 from collections.abc import Iterator, Sequence
