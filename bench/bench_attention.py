@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 
-from vit_atlas.attention.methods import rollout
-from vit_atlas.attention.passes import look
+from vit_atlas.attention.maps import rollout
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.recorder import AttentionRecorder
 from vit_atlas.models.classifier import Classifier, load_pretrained
 from vit_atlas.settings import ModelSettings
@@ -54,7 +54,7 @@ def ways(classifier: Classifier, pixels: torch.Tensor) -> dict[str, Callable[[],
         return attentions
 
     def rolled() -> torch.Tensor:
-        return rollout(look(classifier, pixels, gradients=False, layers=False))
+        return rollout(run_pass(classifier, pixels, gradients=False, layers=False))
 
     return {"sdpa": sdpa, "rows": rows, "eager": eager, "rollout": rolled}
 

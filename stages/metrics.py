@@ -1,5 +1,6 @@
 """metrics: what the other stages measured, as the numbers and tables that git keeps."""
 
+from vit_atlas.attention import summary as attention
 from vit_atlas.data import summary as prepared
 from vit_atlas.evaluation import summary as evaluation
 from vit_atlas.interventions import summary as interventions
@@ -7,13 +8,19 @@ from vit_atlas.io.summary import write_summary
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
-ROOMS = (prepared, evaluation, interventions)
+SUMMARIES = (
+    prepared.summarise,
+    evaluation.summarise,
+    attention.summarise_embeddings,
+    attention.summarise,
+    interventions.summarise,
+)
 
 
 def main() -> None:
     settings = load_settings()
-    for room in ROOMS:
-        write_summary(room.summarise(settings))
+    for summarise in SUMMARIES:
+        write_summary(summarise(settings))
 
 
 if __name__ == "__main__":

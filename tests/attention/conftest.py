@@ -22,6 +22,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.models.classifier import Classifier
 
 SMALL = {
@@ -79,7 +80,7 @@ def eager_attentions(model: PreTrainedModel, pixels: torch.Tensor) -> tuple[torc
 class Project:
     """Photos with masks, their manifest, and a tiny classifier, in the current folder."""
 
-    manifest: pd.DataFrame
+    manifest: Manifest
     classifier: Classifier
     predictions: pd.DataFrame
 
@@ -108,6 +109,7 @@ def add_photo(rows: list[dict[str, object]], index: int, split: str, mask: str =
             "height": 24,
             "mask": "" if mask == "none" else f"photos/{index}-mask.png",
             "mask_kind": "" if mask == "none" else "binary",
+            **dict.fromkeys(COLUMNS[COLUMNS.index("mask_kind") + 1 :], ""),
         }
     )
 
@@ -120,15 +122,15 @@ def make_project(masks: bool = True) -> Project:
         add_photo(rows, index, "test", kind)
     for index in range(8, 12):
         add_photo(rows, index, "val", "disc" if masks else "none")
-    manifest = pd.DataFrame(rows)
+    manifest = Manifest(pd.DataFrame(rows))
     torch.manual_seed(0)
     model = Dinov2ForImageClassification(
         Dinov2Config(**{**SMALL, "num_labels": 2}, mlp_ratio=2, image_size=16, id2label={0: "dog", 1: "cat"})
     ).eval()
     processor = ViTImageProcessor(size={"height": 16, "width": 20}, resample=2)
-    tests = manifest[manifest["split"] == "test"]
+    tests = manifest.split("test").frame
     predictions = tests[["image_id", "class_name"]].assign(
-        confidence="0.5", correct=["True" if index % 3 else "False" for index in range(len(tests))]
+        confidence=0.5, correct=[bool(index % 3) for index in range(len(tests))]
     )
     return Project(manifest, Classifier(model, processor), predictions)
 

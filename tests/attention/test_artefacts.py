@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vit_atlas.attention.artefacts import diagnose, norm_histogram, outlier_threshold, patch_norms
-from vit_atlas.attention.passes import look
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.models.classifier import Classifier
 
 from .conftest import PREFIX, tiny_model
@@ -56,10 +56,10 @@ def test_histogram_counts_every_token_of_every_layer() -> None:
 def test_norms_are_of_patches_in_their_places(kind: str) -> None:
     model = tiny_model(kind)
     pixels = torch.randn(2, 3, 16, 16)
-    seen = look(Classifier(model, SimpleNamespace(size={"height": 16, "width": 16})), pixels, gradients=False)
+    trace = run_pass(Classifier(model, SimpleNamespace(size={"height": 16, "width": 16})), pixels, gradients=False)
     with torch.no_grad():
         states = model(pixels, output_hidden_states=True).hidden_states[2]
-    norms = patch_norms(seen)
+    norms = patch_norms(trace)
     assert norms.shape == (2, 3, 4, 4)
     expected = states[1, PREFIX[kind] + 1 * 4 + 3].norm()
     assert norms[1, 1, 1, 3] == pytest.approx(float(expected), rel=1e-5)

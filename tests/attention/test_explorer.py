@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from vit_atlas.attention.passes import look
-from vit_atlas.attention.pictures import look_at
+from tests.tiny_settings import tiny
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.arrays import COSINE_LEVELS, LEVELS, pack_cosines, pack_maps, read_arrays, unpack_maps
 from vit_atlas.io.files import read_json
 from vit_atlas.models.classifier import Classifier
-from vit_atlas.page_data.attention import MOST, Explorer, cell_side, pack_look, special_names, to_cells
+from vit_atlas.page_data.attention import MOST, AttentionPage, cell_side, pack_pass, special_names, to_cells
+from vit_atlas.pictures.attention import explain_photos
+from vit_atlas.settings import AttentionSettings
 
 from .conftest import PREFIX, Project, eager_attentions, tiny_model
 
@@ -28,8 +30,8 @@ class FixedSize:
 def test_packed_attention_is_that_of_eager_attention(kind: str, pixels: torch.Tensor) -> None:
     model = tiny_model(kind)
     eager = [maps[:1] for maps in eager_attentions(model, pixels)]
-    seen = look(Classifier(model, FixedSize()), pixels[:1], gradients=False)
-    packed = pack_look(seen, layer=1)
+    trace = run_pass(Classifier(model, FixedSize()), pixels[:1], gradients=False)
+    packed = pack_pass(trace, layer=1)
     prefix = PREFIX[kind]
 
     special = unpack_maps(packed["special"], packed["special_peaks"])
@@ -92,11 +94,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def explored(project: Project, folder: Path) -> dict[str, str]:
-    explorer = Explorer(project.classifier, -1)
-    for chosen in look_at(project.classifier, project.manifest, ["0.png", "1.png"], gradients=False):
-        explorer.add(chosen)
-    folder.mkdir()
-    explorer.save(folder, ["head_mean", "legrad"])
+    settings = tiny(AttentionSettings, methods=["head_mean"])
+    page = AttentionPage(project.classifier, -1, folder)
+    for one in explain_photos(project.classifier, project.manifest.find(["0.png", "1.png"]), None, settings):
+        page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
+    page.save(["head_mean", "legrad"])
     return digests(folder)
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from vit_atlas.attention.faithfulness import blurred, deletion_insertion
-from vit_atlas.attention.passes import look
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.models.classifier import Classifier
 
 from .conftest import tiny_model
 
 
-def _corner_look(corner: float = 3.0) -> Any:
+def _corner_pass(corner: float = 3.0) -> Any:
     """A stand-in for a model that reads the contrast of the top right patch (4 x 4 pixels) only."""
 
     def model(pixels: torch.Tensor) -> Any:
@@ -28,37 +28,37 @@ def _corner_look(corner: float = 3.0) -> Any:
 def test_a_map_of_the_patch_that_matters_beats_one_of_all_others() -> None:
     good = np.zeros((4, 4))
     good[0, 3] = 1
-    curves = deletion_insertion(_corner_look(), np.stack([good, 1 - good]), steps=3)
+    curves = deletion_insertion(_corner_pass(), np.stack([good, 1 - good]), steps=3)
     assert curves.shares == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert curves.deletion_auc[0] < curves.deletion_auc[1]
     assert curves.insertion_auc[0] > curves.insertion_auc[1]
 
 
 def test_curves_start_and_end_at_the_whole_and_the_blurred_photo() -> None:
-    seen = _corner_look()
-    curves = deletion_insertion(seen, np.random.default_rng(0).random((2, 4, 4)), steps=2)
+    trace = _corner_pass()
+    curves = deletion_insertion(trace, np.random.default_rng(0).random((2, 4, 4)), steps=2)
 
     def probability(pixels: torch.Tensor) -> float:
-        return float(seen.classifier.model(pixels).logits.softmax(dim=1)[0, 1])
+        return float(trace.classifier.model(pixels).logits.softmax(dim=1)[0, 1])
 
-    assert curves.deletion[:, 0] == pytest.approx(probability(seen.pixels))
-    assert curves.insertion[:, -1] == pytest.approx(probability(seen.pixels))
-    assert curves.deletion[:, -1] == pytest.approx(probability(blurred(seen.pixels)))
-    assert curves.insertion[:, 0] == pytest.approx(probability(blurred(seen.pixels)))
+    assert curves.deletion[:, 0] == pytest.approx(probability(trace.pixels))
+    assert curves.insertion[:, -1] == pytest.approx(probability(trace.pixels))
+    assert curves.deletion[:, -1] == pytest.approx(probability(blurred(trace.pixels)))
+    assert curves.insertion[:, 0] == pytest.approx(probability(blurred(trace.pixels)))
 
 
 def test_each_point_is_a_forward_pass_of_the_changed_photo() -> None:
     model = tiny_model("dinov2")
     classifier = Classifier(model, SimpleNamespace(size={"height": 16, "width": 16}))
     pixels = torch.randn(1, 3, 16, 16)
-    seen = look(classifier, pixels, gradients=False)
+    trace = run_pass(classifier, pixels, gradients=False)
     values = np.arange(16.0).reshape(4, 4)
     ticks: list[int] = []
-    curves = deletion_insertion(seen, values[None], steps=1, tick=ticks.append)
+    curves = deletion_insertion(trace, values[None], steps=1, tick=ticks.append)
     changed = pixels.clone()
     changed[:, :, 8:] = blurred(pixels)[:, :, 8:]
     with torch.no_grad():
-        expected = model(changed).logits.softmax(dim=1)[0, seen.targets[0]]
+        expected = model(changed).logits.softmax(dim=1)[0, trace.targets[0]]
     assert curves.deletion[0, 1] == pytest.approx(float(expected), abs=1e-6)
     assert sum(ticks) == 2
 

@@ -10,24 +10,29 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from vit_atlas.attention import methods
-from vit_atlas.attention.gradcam import gradcam
-from vit_atlas.attention.maps import LABELS, MapOptions, centre_gaussian, make_maps, needs_gradients, random_map
-from vit_atlas.attention.passes import Look, look
+from tests.tiny_settings import tiny
+from vit_atlas.attention import maps
+from vit_atlas.attention.maps import MapOptions, centre_gaussian, make_maps, random_map
+from vit_atlas.attention.methods import METHODS, Method, needing
+from vit_atlas.attention.passes import Pass, run_pass
 from vit_atlas.attention.recorder import LayerRecord
+from vit_atlas.attention.summary import method_table
 from vit_atlas.errors import AtlasError
+from vit_atlas.estimates import Estimate
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import TokenLayout
+from vit_atlas.report import charts
+from vit_atlas.settings import AttentionSettings
 
 from .conftest import PREFIX, eager_attentions, tiny_model
 
 TARGETS = torch.tensor([1, 3])
 
 
-def _seen(model: PreTrainedModel, pixels: Tensor, **options: Any) -> Look:
+def _trace(model: PreTrainedModel, pixels: Tensor, **options: Any) -> Pass:
     size = {"height": pixels.shape[2], "width": pixels.shape[3]}
     classifier = Classifier(model, SimpleNamespace(size=size))
-    return look(classifier, pixels, **{"targets": TARGETS, **options})
+    return run_pass(classifier, pixels, **{"targets": TARGETS, **options})
 
 
 def _patches(row: Tensor, kind: str, grid: tuple[int, int] = (4, 4)) -> Tensor:
@@ -43,12 +48,12 @@ def _eager_with_graph(model: PreTrainedModel, pixels: Tensor) -> Any:
 
 def test_single_layer_methods(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
     attentions = eager_attentions(model, pixels)
-    seen = _seen(model, pixels, gradients=False)
+    trace = _trace(model, pixels, gradients=False)
     for layer in (0, -1):
         rows = _patches(attentions[layer][:, :, 0], kind)
-        torch.testing.assert_close(methods.head_mean(seen, layer), rows.mean(dim=1), atol=1e-6, rtol=0)
-        torch.testing.assert_close(methods.head_max(seen, layer), rows.max(dim=1).values, atol=1e-6, rtol=0)
-        torch.testing.assert_close(methods.single_head(seen, 1, layer), rows[:, 1], atol=1e-6, rtol=0)
+        torch.testing.assert_close(maps.head_mean(trace, MapOptions(layer)), rows.mean(dim=1), atol=1e-6, rtol=0)
+        torch.testing.assert_close(maps.head_max(trace, MapOptions(layer)), rows.max(dim=1).values, atol=1e-6, rtol=0)
+        torch.testing.assert_close(maps.best_head(trace, MapOptions(layer, head=1)), rows[:, 1], atol=1e-6, rtol=0)
 
 
 def test_rollout_is_the_product_of_mixed_layers(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
@@ -58,7 +63,7 @@ def test_rollout_is_the_product_of_mixed_layers(model: PreTrainedModel, kind: st
         for attention in attentions:
             mixed = attention[image].mean(dim=0) + torch.eye(attention.shape[-1])
             product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
-        found = methods.rollout(_seen(model, pixels, gradients=False))[image]
+        found = maps.rollout(_trace(model, pixels, gradients=False))[image]
         torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
 
 
@@ -75,7 +80,7 @@ def test_rollout_with_discard_drops_the_smallest_weights(model: PreTrainedModel,
                     kept[place] = 0
             mixed = kept.reshape(mean.shape) + torch.eye(mean.shape[0])
             product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
-        found = methods.rollout(_seen(model, pixels, gradients=False), discard=0.7)[image]
+        found = maps.rollout(_trace(model, pixels, gradients=False), discard=0.7)[image]
         torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
 
 
@@ -84,7 +89,7 @@ def test_relevance_is_the_sum_over_paths_of_positive_gradient_times_attention(
 ) -> None:
     output = _eager_with_graph(model, pixels)
     gradients = torch.autograd.grad(output.logits[0, 1] + output.logits[1, 3], output.attentions)
-    found = methods.relevance(_seen(model, pixels))
+    found = maps.relevance(_trace(model, pixels))
     for image in range(2):
         total = torch.eye(gradients[0].shape[-1])
         for attention, gradient in zip(output.attentions, gradients, strict=True):
@@ -109,15 +114,15 @@ def test_legrad_sums_layers_of_positive_gradients(model: PreTrainedModel, kind: 
         (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], attention, retain_graph=True)
         layers.append(gradient.clamp(min=0).mean(dim=(1, 2)))
     expected = _patches(torch.stack(layers).mean(dim=0), kind)
-    seen = _seen(model, pixels)
-    torch.testing.assert_close(methods.legrad(seen), expected, atol=1e-6, rtol=1e-3)
+    trace = _trace(model, pixels)
+    torch.testing.assert_close(maps.legrad(trace, layers=None), expected, atol=1e-6, rtol=1e-3)
     last_two = _patches(torch.stack(layers[1:]).mean(dim=0), kind)
-    torch.testing.assert_close(methods.legrad(seen, layers=2), last_two, atol=1e-6, rtol=1e-3)
+    torch.testing.assert_close(maps.legrad(trace, layers=2), last_two, atol=1e-6, rtol=1e-3)
 
 
 def test_head_of_the_last_states_is_the_models_own_answer(model: PreTrainedModel, pixels: Tensor) -> None:
-    seen = _seen(model, pixels)
-    torch.testing.assert_close(seen.head(seen.hidden[-1]).detach(), seen.logits, atol=1e-5, rtol=1e-5)
+    trace = _trace(model, pixels)
+    torch.testing.assert_close(trace.head(trace.hidden[-1]).detach(), trace.logits, atol=1e-5, rtol=1e-5)
 
 
 def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
@@ -132,17 +137,17 @@ def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, p
     cam = (weights * kept[0][:, PREFIX[kind] :]).sum(dim=2).clamp(min=0).detach()
     cam = cam - cam.amin(dim=1, keepdim=True)
     expected = (cam / (1e-7 + cam.amax(dim=1, keepdim=True))).reshape(2, 4, 4)
-    torch.testing.assert_close(gradcam(_seen(model, pixels)), expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(maps.gradcam(_trace(model, pixels)), expected, atol=1e-4, rtol=1e-3)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not norm._forward_hooks
 
 
 def test_class_specific_methods_follow_the_class(pixels: Tensor) -> None:
     model = tiny_model("dinov2")
-    one, other = _seen(model, pixels), _seen(model, pixels, targets=torch.tensor([2, 0]))
-    for method in (methods.relevance, methods.legrad, gradcam):
+    one, other = _trace(model, pixels), _trace(model, pixels, targets=torch.tensor([2, 0]))
+    for method in (maps.relevance, maps.legrad, maps.gradcam):
         assert not torch.allclose(method(one), method(other))
-    likely = _seen(model, pixels, targets=None)
+    likely = _trace(model, pixels, targets=None)
     assert likely.targets.tolist() == likely.logits.argmax(dim=1).tolist()
 
 
@@ -150,19 +155,19 @@ def test_maps_of_input_that_is_not_square() -> None:
     model = tiny_model("vit", image_size=(8, 20))
     pixels = torch.randn(2, 3, 8, 20)
     attention = eager_attentions(model, pixels)[-1]
-    seen = _seen(model, pixels)
+    trace = _trace(model, pixels)
     expected = attention[:, :, 0, 1:].mean(dim=1).reshape(2, 2, 5)
-    torch.testing.assert_close(methods.head_mean(seen), expected, atol=1e-6, rtol=0)
-    maps = make_maps(seen, ["a", "b"], list(LABELS), MapOptions(head=0))
-    assert list(maps) == list(LABELS)
-    assert all(values.shape == (2, 2, 5) and (values >= 0).all() for values in maps.values())
+    torch.testing.assert_close(maps.head_mean(trace), expected, atol=1e-6, rtol=0)
+    found = make_maps(trace, ["a", "b"], list(METHODS), MapOptions(head=0))
+    assert list(found) == list(METHODS)
+    assert all(values.shape == (2, 2, 5) and (values >= 0).all() for values in found.values())
 
 
 def test_best_head_waits_for_its_head(pixels: Tensor) -> None:
-    seen = _seen(tiny_model("vit"), pixels)
-    assert "best_head" not in make_maps(seen, ["a", "b"], ["head_mean", "best_head"], MapOptions())
-    found = make_maps(seen, ["a", "b"], ["best_head"], MapOptions(head=1))["best_head"]
-    np.testing.assert_allclose(found, methods.single_head(seen, 1).detach().numpy())
+    trace = _trace(tiny_model("vit"), pixels)
+    assert "best_head" not in make_maps(trace, ["a", "b"], ["head_mean", "best_head"], MapOptions())
+    found = make_maps(trace, ["a", "b"], ["best_head"], MapOptions(head=1))["best_head"]
+    np.testing.assert_allclose(found, maps.best_head(trace, MapOptions(head=1)).detach().numpy())
 
 
 def test_baselines() -> None:
@@ -174,26 +179,74 @@ def test_baselines() -> None:
     assert not torch.equal(random_map(3, 5, "a", 0), random_map(3, 5, "a", 1))
 
 
-def test_only_relevance_methods_need_gradients() -> None:
-    assert needs_gradients(["head_mean", "legrad"])
-    assert not needs_gradients(["head_mean", "rollout", "gradcam", "uniform"])
+def test_the_table_says_what_a_method_needs() -> None:
+    """Each method runs alone on a pass that keeps what the table says, and no more."""
+    model = tiny_model("vit")
+    pixels = torch.randn(2, 3, 16, 16)
+    for name, method in METHODS.items():
+        trace = _trace(model, pixels, gradients=method.gradients, layers=method.states)
+        assert make_maps(trace, ["a", "b"], [name], MapOptions(head=0))[name].shape == (2, 4, 4)
+    assert needing(["head_mean", "legrad"], "gradients")
+    assert not needing(["head_mean", "rollout", "gradcam", "uniform"], "gradients")
+
+
+def test_a_method_is_added_by_one_entry_and_one_function(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def head_min(trace: Pass, options: MapOptions) -> Tensor:
+        return trace.class_rows(options.layer).amin(dim=1)
+
+    monkeypatch.setitem(METHODS, "head_min", Method("head_min", "head min", one_layer=True))
+    monkeypatch.setattr(maps, "head_min", head_min, raising=False)
+    assert tiny(AttentionSettings, methods=["head_min"]).methods == ("head_min",)
+    trace = _trace(tiny_model("vit"), pixels, gradients=False)
+    found = make_maps(trace, ["a", "b"], ["head_min"], MapOptions())["head_min"]
+    np.testing.assert_allclose(found, trace.class_rows(-1).amin(dim=1))
+    metrics = Estimate(0.5, 0.4, 0.6).flat("head_min.miou") | {"head_min.mass": 0.3}
+    assert [row["name"] for row in charts.method_scores(metrics)[0]["data"]["values"]] == ["head min"]
+    assert method_table(metrics)["method"].tolist() == ["head min"]
+
+
+def test_gradcam_equals_the_librarys(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, photos: Tensor) -> Tensor:
+            return self.model(photos).logits
+
+    block = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))[-1]
+    norm = block.layernorm_before if kind in ("vit", "deit") else block.norm1
+
+    def as_image(states: Tensor) -> Tensor:
+        return states[:, PREFIX[kind] :].transpose(1, 2).reshape(2, -1, 4, 4)
+
+    with GradCAM(model=Logits(), target_layers=[norm], reshape_transform=as_image) as cam:
+        large = torch.from_numpy(cam(pixels, targets=[ClassifierOutputTarget(int(target)) for target in TARGETS]))
+    # The library stretches its map to the photo; ours is compared after the same stretching.
+    ours = maps.gradcam(_trace(model, pixels))
+    stretched = torch.nn.functional.interpolate(ours[:, None], size=(16, 16), mode="bilinear")[:, 0]
+    for one, other in zip(stretched, large, strict=True):
+        assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 0.999
 
 
 def test_gradients_under_inference_mode_are_refused(pixels: Tensor) -> None:
     with torch.inference_mode(), pytest.raises(AtlasError, match=r"under torch\.inference_mode"):
-        _seen(tiny_model("vit"), pixels)
+        _trace(tiny_model("vit"), pixels)
 
 
 def test_methods_say_what_they_miss(pixels: Tensor) -> None:
     model = tiny_model("vit")
     with pytest.raises(AtlasError, match="head 2 does not exist: the layer has 2 heads"):
-        methods.single_head(_seen(model, pixels, gradients=False), 2)
+        maps.best_head(_trace(model, pixels, gradients=False), MapOptions(head=2))
     with pytest.raises(AtlasError, match="LeGrad needs the token states"):
-        methods.legrad(_seen(model, pixels, layers=False))
+        maps.legrad(_trace(model, pixels, layers=False))
     with pytest.raises(AtlasError, match="LeGrad needs gradients"):
-        methods.legrad(_seen(model, pixels, gradients=False))
+        maps.legrad(_trace(model, pixels, gradients=False))
     with pytest.raises(AtlasError, match="Grad-CAM needs the token states"):
-        gradcam(_seen(model, pixels, layers=False))
+        maps.gradcam(_trace(model, pixels, layers=False))
 
 
 def test_rollout_equals_a_published_package() -> None:
@@ -203,10 +256,10 @@ def test_rollout_equals_a_published_package() -> None:
     tokens = attentions.shape[-1]
     identity = torch.eye(tokens).expand(2, 2, tokens, tokens)
     records = [LayerRecord(identity, attention.log().transpose(2, 3), identity, 1.0) for attention in attentions]
-    seen: Any = SimpleNamespace(
+    trace: Any = SimpleNamespace(
         records=records,
         pixels=torch.zeros(2, 3, 4, 6),
         layout=TokenLayout(grid=(2, 3), prefix_tokens=1, patch=(2, 2)),
         on_grid=lambda row: row[:, 1:].reshape(2, 2, 3),
     )
-    torch.testing.assert_close(methods.rollout(seen), expected[:, 0, 1:].reshape(2, 2, 3), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(maps.rollout(trace), expected[:, 0, 1:].reshape(2, 2, 3), atol=1e-6, rtol=1e-5)

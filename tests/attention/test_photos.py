@@ -4,20 +4,22 @@ import pandas as pd
 import pytest
 
 from vit_atlas.attention.photos import choose_photos
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.errors import AtlasError
 
 PATCH = (4, 4)
 
 
-def _manifest(*image_ids: str, height: int = 20) -> pd.DataFrame:
-    return pd.DataFrame({"image_id": list(image_ids), "height": height, "width": 30})
+def _manifest(*image_ids: str, height: int = 20) -> Manifest:
+    rows = [dict.fromkeys(COLUMNS, "") | {"image_id": image_id} for image_id in image_ids]
+    return Manifest(pd.DataFrame(rows).assign(height=height, width=30, label=0))
 
 
 def _predictions(*rows: tuple[str, str, str, float]) -> pd.DataFrame:
-    """Rows of image_id, true class, guess and confidence, read back as text as from the file."""
+    """Rows of image_id, true class, guess and confidence, as read from the file."""
     frame = pd.DataFrame(rows, columns=["image_id", "class_name", "predicted_name", "confidence"])
     frame["correct"] = frame["class_name"] == frame["predicted_name"]
-    return frame.astype(str)
+    return frame
 
 
 PREDICTIONS = _predictions(
@@ -40,9 +42,9 @@ def test_auto_takes_right_and_wrong_ones_spread_over_classes() -> None:
 
 
 def test_auto_fills_up_where_one_kind_is_short() -> None:
-    right = PREDICTIONS[PREDICTIONS["correct"] == "True"]
+    right = PREDICTIONS[PREDICTIONS["correct"]]
     assert len(choose_photos("auto", 4, ALL, right, PATCH)) == 4
-    wrong = PREDICTIONS[PREDICTIONS["correct"] == "False"]
+    wrong = PREDICTIONS[~PREDICTIONS["correct"]]
     assert len(choose_photos("auto", 3, ALL, wrong, PATCH)) == 3
     assert len(choose_photos("auto", 64, ALL, PREDICTIONS, PATCH)) == len(PREDICTIONS)
 
@@ -66,7 +68,7 @@ def test_a_name_of_two_photos_asks_for_more() -> None:
 
 
 def test_auto_passes_by_what_is_smaller_than_a_patch() -> None:
-    small = ALL.assign(width=[3 if name == "cat/4.jpg" else 30 for name in ALL["image_id"]])
+    small = Manifest(ALL.frame.assign(width=[3 if name == "cat/4.jpg" else 30 for name in ALL.image_ids]))
     assert "cat/4.jpg" not in choose_photos("auto", 64, small, PREDICTIONS, PATCH)
     with pytest.raises(AtlasError, match="no test photo is as large as a patch"):
-        choose_photos("auto", 4, ALL.assign(height=2), PREDICTIONS, PATCH)
+        choose_photos("auto", 4, _manifest(*PREDICTIONS["image_id"], height=2), PREDICTIONS, PATCH)

@@ -1,28 +1,23 @@
 """Pictures of chosen photos: which files there are, what they say, and what is saved beside them."""
 
+import gc
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from dvc.repo import Repo
+from PIL import Image
 
 from tests.tiny_settings import tiny
 from vit_atlas.attention.artefacts import Diagnosis
+from vit_atlas.attention.passes import Pass
 from vit_atlas.attention.photos import choose_photos
-from vit_atlas.attention.pictures import (
-    describe,
-    draw_photos,
-    draw_study,
-    look_at,
-    score_bars,
-    study_diagnoses,
-    study_histogram,
-)
-from vit_atlas.attention.study import run_study
-from vit_atlas.attention.summary import study_metrics
-from vit_atlas.comparison.maps import SavedMaps, difference, draw_differences, load_maps, maps_of, save_maps
+from vit_atlas.attention.study import Study, run_study
+from vit_atlas.comparison.maps import SavedMaps, difference, draw_differences, maps_of
 from vit_atlas.errors import AtlasError
+from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
+from vit_atlas.pictures.attention import describe, explain_photos, score_bars, write_and_draw
 from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
@@ -32,38 +27,47 @@ SETTINGS = tiny(
 )
 
 
-def _draw(project: Project, folder: Path) -> dict[str, np.ndarray]:
-    folder.mkdir()
+def _draw(project: Project) -> Study:
+    """What attn-viz does, in the project's own folders."""
     names = choose_photos("auto", SETTINGS.count, project.manifest, project.predictions, (4, 4))
-    study = run_study(project.classifier, project.manifest, SETTINGS)
-    histogram = study_histogram(study, project.classifier, project.manifest, names)
-    assert len(study_diagnoses(study, histogram)) == (0 if study.found is None else len(study.tested.masks))
-    maps = draw_photos(project.classifier, project.manifest, names, study, histogram, SETTINGS, folder)
-    draw_study(study, study_metrics(study, SETTINGS), histogram, folder)
-    return maps
+    study = run_study(project.classifier, project.manifest, SETTINGS, names)
+    assert len(study.diagnoses) == (0 if study.maps is None else len(study.tested.masks))
+    write_and_draw(project.classifier, project.manifest.find(names), study, SETTINGS)
+    return study
 
 
-def test_every_picture_is_there_and_the_maps_are_kept(project: Project, tmp_path: Path) -> None:
-    maps = _draw(project, tmp_path / "plots")
-    stems = {Path(str(name)).stem for name in maps["image_ids"]}
+def test_every_picture_is_there_and_the_maps_are_kept(project: Project) -> None:
+    _draw(project)
+    maps = SavedMaps.load(ATTENTION_DATA / "maps.npz")
+    stems = {Path(name).stem for name in maps.image_ids}
     common = {"comparison", "layers", "norms", "scores", "by_class"}
-    assert {path.stem for path in (tmp_path / "plots").glob("*.png")} == stems | common
-    assert maps["maps"].shape == (2, 11, 4, 5)
+    assert {path.stem for path in ATTENTION_PLOTS.glob("*.png")} == stems | common
+    assert maps.maps.shape == (2, 11, 4, 5)
+    assert {path.name for path in (ATTENTION_DATA / "photos").iterdir()} == {f"{stem}.jpg" for stem in stems}
 
 
 def test_photos_without_masks_are_drawn_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    maps = _draw(make_project(masks=False), tmp_path / "plots")
-    assert "scores.png" not in [path.name for path in (tmp_path / "plots").iterdir()]
-    assert "best_head" not in maps["methods"]
+    _draw(make_project(masks=False))
+    assert "scores.png" not in [path.name for path in ATTENTION_PLOTS.iterdir()]
+    assert "best_head" not in SavedMaps.load(ATTENTION_DATA / "maps.npz").methods
 
 
 def test_a_photo_less_than_a_patch_is_named(project: Project) -> None:
-    from PIL import Image
-
     Image.new("RGB", (30, 3)).save("photos/0.png")
-    with pytest.raises(AtlasError, match=r"photos/0\.png is 30x3 pixels, less than one patch of 4x4"):
-        list(look_at(project.classifier, project.manifest, ["0.png"], gradients=False))
+    with pytest.raises(
+        AtlasError, match=r"photos/0\.png is 30x3 pixels, less than one patch of 4x4.*attention\.photos"
+    ):
+        list(explain_photos(project.classifier, project.manifest.find(["0.png"]), None, SETTINGS))
+
+
+def test_passes_are_not_kept(project: Project) -> None:
+    """Memory does not grow with the number of drawn photos: of each, plain arrays are left, and no graph."""
+    explained = list(explain_photos(project.classifier, project.manifest.find(["0.png", "1.png"]), 0, SETTINGS))
+    gc.collect()
+    alive = [item for item in gc.get_objects() if isinstance(item, Pass)]
+    assert len(explained) == 2
+    assert not alive
 
 
 def test_bars_are_sorted_by_iou_and_leave_out_what_is_unknown() -> None:
@@ -88,21 +92,19 @@ def test_diagnosis_in_words() -> None:
 
 
 def test_saved_maps_come_back_and_bad_files_are_named(tmp_path: Path) -> None:
-    maps = {
-        "image_ids": np.array(["a.png"]),
-        "paths": np.array(["photos/a.png"]),
-        "methods": np.array(["head_mean"]),
-        "maps": np.random.default_rng(0).random((1, 1, 2, 3)),
-    }
-    save_maps(tmp_path / "maps.npz", maps)
-    back = load_maps(tmp_path / "maps.npz")
-    assert back.image_ids == ["a.png"]
-    np.testing.assert_array_equal(back.maps, maps["maps"])
+    values = np.random.default_rng(0).random((1, 1, 2, 3))
+    SavedMaps(["a.png"], ["photos/a.png"], ["head_mean"], values).save(tmp_path / "maps.npz")
+    back = SavedMaps.load(tmp_path / "maps.npz")
+    assert (back.image_ids, back.paths, back.methods) == (["a.png"], ["photos/a.png"], ["head_mean"])
+    np.testing.assert_array_equal(back.maps, values)
     with pytest.raises(AtlasError, match="does not exist: run `dvc repro attn-viz`"):
-        load_maps(tmp_path / "none.npz")
+        SavedMaps.load(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_text("no maps")
+    with pytest.raises(AtlasError, match=r"bad\.npz cannot be read"):
+        SavedMaps.load(tmp_path / "bad.npz")
+    np.savez(tmp_path / "other.npz", values=values)
     with pytest.raises(AtlasError, match="does not hold saved maps"):
-        load_maps(tmp_path / "bad.npz")
+        SavedMaps.load(tmp_path / "other.npz")
 
 
 def test_difference_is_of_shares() -> None:
@@ -133,8 +135,7 @@ def _run(*command: str) -> None:
 
 def test_maps_of_a_commit_come_from_dvc(project: Project, tmp_path: Path) -> None:
     def commit(values: np.ndarray) -> None:
-        maps = {"image_ids": np.array(["1.png"]), "paths": np.array(["photos/1.png"]), "methods": np.array(["legrad"])}
-        save_maps("build/attention/maps.npz", {**maps, "maps": values})
+        SavedMaps(["1.png"], ["photos/1.png"], ["legrad"], values).save("build/attention/maps.npz")
         with Repo() as repo:
             repo.add("build/attention")
         _run("git", "add", "build/attention.dvc")
@@ -149,5 +150,5 @@ def test_maps_of_a_commit_come_from_dvc(project: Project, tmp_path: Path) -> Non
     commit(right)
     assert draw_differences(maps_of("HEAD~1"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 1.0}
     assert draw_differences(maps_of("HEAD"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 0.0}
-    with pytest.raises(AtlasError, match="the maps of nowhere cannot be had"):
+    with pytest.raises(AtlasError, match="the maps of nowhere are unavailable"):
         maps_of("nowhere")

@@ -7,7 +7,6 @@ from sklearn.metrics import average_precision_score, jaccard_score
 from vit_atlas.attention.scores import (
     LEVELS,
     best_threshold,
-    bootstrap_interval,
     comparison_size,
     resize_mask,
     score_photo,
@@ -111,11 +110,3 @@ def test_comparison_size_is_bounded_and_keeps_proportions() -> None:
     assert comparison_size((224, 224)) == (224, 224)
     assert comparison_size((56, 112)) == (56, 112)
     assert comparison_size((448, 896)) == (112, 224)
-
-
-def test_interval_covers_the_mean_and_is_reproducible() -> None:
-    values = RANDOM.normal(0.5, 0.1, size=200)
-    low, high = bootstrap_interval(values, 2000, 0)
-    assert (low, high) == bootstrap_interval(values, 2000, 0)
-    assert low < values.mean() < high
-    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / np.sqrt(200), rel=0.15)

@@ -1,9 +1,12 @@
-from vit_atlas.attention.tables import SHOWN, method_table
+"""The scores of map methods as a table for DVC."""
+
+from vit_atlas.attention.methods import SCORES
+from vit_atlas.attention.summary import method_table
 
 
 def metrics(**scores):
     return {
-        f"{name}.{score}": value for name, values in scores.items() for score, value in zip(SHOWN, values, strict=True)
+        f"{name}.{score}": value for name, values in scores.items() for score, value in zip(SCORES, values, strict=True)
     }
 
 
@@ -11,7 +14,7 @@ def test_methods_with_the_best_iou_first_by_the_names_that_figures_use():
     table = method_table(
         metrics(gaussian=(0.4, 0.3, 0.8, 0.6), relevance=(0.6, 0.7, 0.9, 0.8)) | {"winner": "relevance"}
     )
-    assert list(table.columns) == ["method", *SHOWN]
+    assert list(table.columns) == ["method", *SCORES]
     assert table["method"].tolist() == ["gradient x attention", "centre Gaussian"]
     assert table["mass"].tolist() == [0.7, 0.3]
 

@@ -12,12 +12,12 @@ from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassifi
 
 from tests.explain.conftest import explain, save_classifier, sentences, write_photo
 from tests.tiny_models import save_pretrained
-from vit_atlas.attention.passes import look
+from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.photos import open_photo
 from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
-from vit_atlas.settings import MapMethod
 
 
 def records(result):
@@ -72,7 +72,7 @@ def test_json_is_what_the_model_says_and_nothing_else(project):
         assert {one["label"]: pytest.approx(one["probability"], abs=1e-4) for one in record["predictions"]} == said
         assert record["predictions"][0]["probability"] >= record["predictions"][1]["probability"]
         assert (record["layer"], record["grid"]) == (1, [4, 4])
-        rows = look(classifier, classifier.pixel_values([photo]), gradients=False).class_rows(1).mean(dim=1)[0]
+        rows = run_pass(classifier, classifier.pixel_values([photo]), gradients=False).class_rows(1).mean(dim=1)[0]
         np.testing.assert_allclose(record["maps"]["head_mean"], rows / rows.sum(), rtol=1e-4)
         assert list(record["maps"]) == ["head_mean", "relevance"]
         for word in record["caption"]["words"]:
@@ -92,15 +92,14 @@ def test_same_photos_same_bytes(project):
 def test_every_method_can_be_asked_for(project):
     ATTENTION_METRICS.parent.mkdir()
     write_json(ATTENTION_METRICS, {"best_head.head": 1})
-    methods = MapMethod.__args__
-    arguments = [part for method in methods for part in ("--method", method)]
+    arguments = [part for method in METHODS for part in ("--method", method)]
     (record,) = records(explain("photos/cat/1.png", "--json", "--no-caption", "--out", "all", *arguments))
-    assert list(record["maps"]) == list(methods)
+    assert list(record["maps"]) == list(METHODS)
     assert record["caption"] is None
     assert files("all") == ["1-maps.png", "index.html"]
     classifier = load_finetuned()
-    seen = look(classifier, classifier.pixel_values([open_photo("photos/cat/1.png")]), gradients=False)
-    head = seen.class_rows(-1)[0, 1]
+    trace = run_pass(classifier, classifier.pixel_values([open_photo("photos/cat/1.png")]), gradients=False)
+    head = trace.class_rows(-1)[0, 1]
     np.testing.assert_allclose(record["maps"]["best_head"], head / head.sum(), rtol=1e-4)
 
 

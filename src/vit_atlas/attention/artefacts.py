@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from vit_atlas.attention.passes import Look
+from vit_atlas.attention.passes import Pass
 
 Array = np.ndarray
 
@@ -42,9 +42,9 @@ class NormHistogram:
     """Norm above which a layer's tokens are outliers; None where its histogram has no second mode."""
 
 
-def patch_norms(look: Look) -> Array:
+def patch_norms(trace: Pass) -> Array:
     """Norms (B, layers, rows, columns) of the patch tokens after every block."""
-    return np.stack([look.on_grid(states.detach().norm(dim=-1)).cpu().numpy() for states in look.hidden[1:]], axis=1)
+    return np.stack([trace.on_grid(states.detach().norm(dim=-1)).cpu().numpy() for states in trace.hidden[1:]], axis=1)
 
 
 def norm_histogram(norms: Array) -> NormHistogram:

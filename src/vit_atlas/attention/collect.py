@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import patch_norms
-from vit_atlas.attention.maps import MapOptions, make_maps, needs_gradients
-from vit_atlas.attention.passes import Look, look
-from vit_atlas.attention.photos import large_enough
+from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.methods import needing
+from vit_atlas.attention.passes import Pass, run_pass
 from vit_atlas.attention.scores import comparison_size, resize_mask, usable
-from vit_atlas.data.photos import open_mask, open_photo
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.models.classifier import Classifier
 
 Array = np.ndarray
@@ -22,11 +21,10 @@ TOKENS = 1100
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedPhotos:
     """Photos whose mask can tell maps apart."""
 
-    photos: pd.DataFrame
-    """Rows of the manifest."""
+    photos: Manifest
     masks: list[Array]
     """Their masks at the size for comparison (height, width): 0 background, 1 object, 255 unlabelled."""
     excluded: int
@@ -36,8 +34,8 @@ class Masked:
 
 
 @dataclass(frozen=True)
-class Collected:
-    """Maps of P photos."""
+class PhotoMaps:
+    """Maps of P photos, and what else their passes tell."""
 
     maps: dict[str, Array]
     """Method -> (P, rows, columns)."""
@@ -49,44 +47,46 @@ class Collected:
     """(P,) the model's guess, a label."""
 
 
-def with_masks(manifest: pd.DataFrame, split: str, most: int, classifier: Classifier, seed: int) -> Masked:
-    """Choose at most ``most`` photos of ``split`` that have a mask, by lot, and open their masks.
+def with_masks(manifest: Manifest, split: str, most: int, classifier: Classifier, seed: int) -> MaskedPhotos:
+    """Choose a random sample of at most ``most`` photos of ``split`` that have a mask, and open their masks.
 
     Photos narrower or lower than one patch are left out and counted, and so are masks that are empty or full.
+
+    Raises:
+        AtlasError: a mask cannot be opened.
     """
-    marked = manifest[(manifest["split"] == split) & (manifest["mask"] != "")]
-    rows = marked[large_enough(marked, classifier.layout.patch)]
+    marked = manifest.split(split).with_masks()
+    patch = classifier.layout.patch
+    rows = marked.where([photo.holds_patch(patch) for photo in marked]).frame.sort_values("image_id", kind="stable")
     too_small = len(marked) - len(rows)
-    rows = rows.sort_values("image_id", kind="stable")
     if len(rows) > most:
         rows = rows.sample(n=most, random_state=seed).sort_values("image_id", kind="stable")
+    photos = Manifest(rows)
     size = comparison_size(classifier.image_size)
-    masks = [
-        resize_mask(open_mask(path, kind), size) for path, kind in zip(rows["mask"], rows["mask_kind"], strict=True)
-    ]
+    masks = [resize_mask(photo.open_mask(), size) for photo in photos]
     good = [usable(mask) for mask in masks]
     kept = [mask for mask, keep in zip(masks, good, strict=True) if keep]
-    return Masked(rows[np.array(good, bool)], kept, len(rows) - sum(good), too_small)
+    return MaskedPhotos(photos.where(good), kept, len(photos) - sum(good), too_small)
 
 
 def collect(
-    classifier: Classifier, photos: pd.DataFrame, names: Sequence[str], options: MapOptions, what: str
-) -> Collected:
-    """Make the maps of ``names`` for all ``photos`` (rows of the manifest); ``what`` names the progress bar.
+    classifier: Classifier, photos: Manifest, names: Sequence[str], options: MapOptions, progress: str
+) -> PhotoMaps:
+    """Make the maps of ``names`` for all ``photos``; ``progress`` names the progress bar.
 
     Raises:
         AtlasError: a photo cannot be opened, or the model's attention cannot be recorded.
     """
-    parts: list[Collected] = []
+    parts: list[PhotoMaps] = []
     batch = max(1, TOKENS // classifier.layout.tokens)
-    with tqdm(total=len(photos), desc=what, unit="photo") as bar:
+    with tqdm(total=len(photos), desc=progress, unit="photo") as bar:
         for start in range(0, len(photos), batch):
-            rows = photos.iloc[start : start + batch]
-            pixels = classifier.pixel_values([open_photo(path) for path in rows["path"]])
-            seen = look(classifier, pixels, gradients=needs_gradients(names))
-            parts.append(from_look(seen, rows["image_id"].tolist(), names, options))
-            bar.update(len(rows))
-    return Collected(
+            some = Manifest(photos.frame.iloc[start : start + batch])
+            pixels = classifier.pixel_values([photo.open() for photo in some])
+            trace = run_pass(classifier, pixels, gradients=needing(names, "gradients"))
+            parts.append(maps_of_pass(trace, some.image_ids, names, options))
+            bar.update(len(some))
+    return PhotoMaps(
         maps={name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
         heads=np.concatenate([part.heads for part in parts]),
         norms=np.concatenate([part.norms for part in parts]),
@@ -94,11 +94,11 @@ def collect(
     )
 
 
-def from_look(seen: Look, image_ids: Sequence[str], names: Sequence[str], options: MapOptions) -> Collected:
+def maps_of_pass(trace: Pass, image_ids: Sequence[str], names: Sequence[str], options: MapOptions) -> PhotoMaps:
     """Maps, heads, norms and guesses of one pass."""
-    return Collected(
-        maps=make_maps(seen, image_ids, names, options),
-        heads=seen.class_rows(options.layer).detach().cpu().numpy(),
-        norms=patch_norms(seen),
-        predictions=seen.logits.argmax(dim=-1).cpu().numpy(),
+    return PhotoMaps(
+        maps=make_maps(trace, image_ids, names, options),
+        heads=trace.class_rows(options.layer).detach().cpu().numpy(),
+        norms=patch_norms(trace),
+        predictions=trace.logits.argmax(dim=-1).cpu().numpy(),
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from vit_atlas.attention.passes import Look
+from vit_atlas.attention.passes import Pass
 
 Array = np.ndarray
 
@@ -53,22 +53,22 @@ def blurred(pixels: Tensor) -> Tensor:
     return gaussian_blur(pixels, [side, side], [sigma, sigma])
 
 
-def deletion_insertion(look: Look, maps: Array, steps: int, tick: Callable[[int], object] | None = None) -> Curves:
-    """Deletion and insertion curves of ``maps`` (M, rows, columns) for the one photo of ``look``.
+def deletion_insertion(trace: Pass, maps: Array, steps: int, tick: Callable[[int], object] | None = None) -> Curves:
+    """Deletion and insertion curves of ``maps`` (M, rows, columns) for the one photo of ``trace``.
 
     Args:
-        look: a pass over a batch of one.
+        trace: a pass over a batch of one.
         maps: patches are taken in the order of their value; equal ones in reading order.
         steps: points between none and all of the patches.
         tick: called with the number of photos after every forward pass, for a progress bar.
     """
     shares = np.linspace(0, 1, steps + 2)
-    soft = blurred(look.pixels)
-    masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(look.pixels.device)
-    full = functional.interpolate(masks[:, None], size=look.pixels.shape[-2:], mode="nearest")
-    deleted = _probabilities(look, look.pixels, soft, full, tick)
-    inserted = _probabilities(look, soft, look.pixels, full, tick)
-    ends = _probabilities(look, look.pixels, soft, torch.stack([torch.zeros_like(full[0]), torch.ones_like(full[0])]))
+    soft = blurred(trace.pixels)
+    masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(trace.pixels.device)
+    full = functional.interpolate(masks[:, None], size=trace.pixels.shape[-2:], mode="nearest")
+    deleted = _probabilities(trace, trace.pixels, soft, full, tick)
+    inserted = _probabilities(trace, soft, trace.pixels, full, tick)
+    ends = _probabilities(trace, trace.pixels, soft, torch.stack([torch.zeros_like(full[0]), torch.ones_like(full[0])]))
     whole, none = (np.full((len(maps), 1), end) for end in ends)
     return Curves(
         shares=shares,
@@ -88,13 +88,13 @@ def _highest(values: Array, share: float) -> Tensor:
 
 @torch.inference_mode()
 def _probabilities(
-    look: Look, kept: Tensor, put: Tensor, masks: Tensor, tick: Callable[[int], object] | None = None
+    trace: Pass, kept: Tensor, put: Tensor, masks: Tensor, tick: Callable[[int], object] | None = None
 ) -> Array:
-    """Probability of the look's class for ``kept`` with ``put`` where each mask is 1."""
+    """Probability of the explained class for ``kept`` with ``put`` where each mask is 1."""
     found = []
     for batch in masks.split(BATCH):
-        logits = look.classifier.model(kept * (1 - batch) + put * batch).logits
-        found.append(logits.softmax(dim=-1)[:, int(look.targets[0])])
+        logits = trace.classifier.model(kept * (1 - batch) + put * batch).logits
+        found.append(logits.softmax(dim=-1)[:, int(trace.targets[0])])
         if tick is not None:
             tick(len(batch))
     return torch.cat(found).float().cpu().numpy()

@@ -13,7 +13,7 @@ from vit_atlas.models.trunk import split
 
 
 @dataclass
-class Look:
+class Pass:
     """What a classifier did with a batch of B photos. Every map method is a function of it."""
 
     pixels: Tensor
@@ -42,9 +42,9 @@ class Look:
         return tokens[..., self.layout.prefix_tokens :].unflatten(-1, self.layout.grid)
 
 
-def look(
+def run_pass(
     classifier: Classifier, pixels: Tensor, targets: Tensor | None = None, gradients: bool = True, layers: bool = True
-) -> Look:
+) -> Pass:
     """Run ``classifier`` over ``pixels`` once, forwards and (with ``gradients``) backwards.
 
     Args:
@@ -66,7 +66,7 @@ def look(
         if gradients:
             recorder.backward(output.logits.gather(1, chosen[:, None]).sum())
     tail = split(classifier.model, 0).tail
-    return Look(
+    return Pass(
         pixels=pixels,
         logits=output.logits.detach(),
         targets=chosen,

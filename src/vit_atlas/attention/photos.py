@@ -2,23 +2,25 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pandas as pd
 
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.frames import read_csv
 from vit_atlas.paths import PREDICTIONS
 
 
 def choose_photos(
-    wanted: str | Sequence[str], count: int, manifest: pd.DataFrame, predictions: pd.DataFrame, patch: tuple[int, int]
+    wanted: str | Sequence[str], count: int, manifest: Manifest, predictions: pd.DataFrame, patch: tuple[int, int]
 ) -> list[str]:
     """Return the image_ids of the photos to draw.
 
     Args:
         wanted: ``auto``, or file names (`26_5064.jpg`) or image_ids (`cat/26_5064.jpg`) of any split.
         count: how many photos ``auto`` chooses.
-        manifest: all photos, as :func:`vit_atlas.data.manifest.read_manifest` gives them.
+        manifest: all photos.
         predictions: build/predictions.csv, the model's guesses on the test photos.
         patch: height and width of a patch: ``auto`` passes photos by that are smaller.
 
@@ -27,31 +29,19 @@ def choose_photos(
             of several photos.
     """
     if isinstance(wanted, str):
-        drawable = manifest.loc[large_enough(manifest, patch), "image_id"]
+        drawable = [photo.image_id for photo in manifest if photo.holds_patch(patch)]
         return _telling(predictions[predictions["image_id"].isin(drawable)], count)
-    known = manifest["image_id"].tolist()
+    known = manifest.image_ids
     return list(dict.fromkeys(_find(name, known) for name in wanted))
 
 
-def read_predictions(path: str | Path = PREDICTIONS) -> pd.DataFrame:
-    """Read the model's guesses on the test photos, all columns as text.
+def read_predictions() -> pd.DataFrame:
+    """Read the model's guesses on the test photos.
 
     Raises:
         AtlasError: the file is missing or lacks a column.
     """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (FileNotFoundError, pd.errors.EmptyDataError):
-        raise AtlasError(f"{path} does not exist or is empty: run `dvc repro evaluate` first") from None
-    missing = [name for name in ("image_id", "class_name", "confidence", "correct") if name not in frame.columns]
-    if missing:
-        raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro evaluate`")
-    return frame
-
-
-def large_enough(photos: pd.DataFrame, patch: tuple[int, int]) -> pd.Series:
-    """Which rows of the manifest are photos of at least one patch (height, width): a map of less means nothing."""
-    return (photos["height"].astype(int) >= patch[0]) & (photos["width"].astype(int) >= patch[1])
+    return read_csv(PREDICTIONS, "evaluate", ("image_id", "class_name"))
 
 
 def _find(name: str, known: Sequence[str]) -> str:
@@ -75,7 +65,7 @@ def _telling(predictions: pd.DataFrame, count: int) -> list[str]:
     """Half wrong and half right where there are enough of both, each from as many classes as there are."""
     if predictions.empty:
         raise AtlasError("attention.photos: no test photo is as large as a patch, so `auto` has nothing to draw")
-    correct = predictions["correct"].astype(str).str.lower() == "true"
+    correct = predictions["correct"].astype(bool)
     right, wrong = predictions[correct], predictions[~correct]
     wrong_count = min(len(wrong), max(count // 2, count - len(right)))
     chosen = _spread(wrong, wrong_count, [])
@@ -83,11 +73,11 @@ def _telling(predictions: pd.DataFrame, count: int) -> list[str]:
     return chosen + _spread(right, count - wrong_count, classes)
 
 
-def _spread(frame: pd.DataFrame, count: int, seen: Sequence[str]) -> list[str]:
-    """The most confident photo of one class after the other, classes not in ``seen`` first."""
+def _spread(frame: pd.DataFrame, count: int, taken: Sequence[str]) -> list[str]:
+    """The most confident photo of one class after the other, classes not in ``taken`` first."""
     ordered = frame.assign(
         confidence=frame["confidence"].astype(float),
-        turn=frame["class_name"].map(lambda name: list(seen).count(name)),
+        turn=frame["class_name"].map(lambda name: list(taken).count(name)),
     ).sort_values(["confidence", "image_id"], ascending=[False, True], kind="stable")
     ordered["turn"] = ordered["turn"].astype(int) + ordered.groupby("class_name").cumcount()
     ordered = ordered.sort_values("turn", kind="stable")

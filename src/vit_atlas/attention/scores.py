@@ -16,16 +16,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-Array = np.ndarray
+from vit_atlas.attention.methods import LEVELS
 
-LEVELS = 256
-"""Thresholds that a map, scaled to 0..1, is cut at."""
+Array = np.ndarray
 
 SIDE = 224
 """Maps and masks are compared on at most this many pixels a side."""
-
-SCORES = ("miou", "mass", "pointing", "ap")
-"""Mean IoU at one threshold, share of the map's mass on the object, pointing game, average precision."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +83,6 @@ def upsample(maps: Array, size: Sequence[int]) -> Array:
 def best_threshold(iou: Array) -> int:
     """Index of the threshold with the highest mean IoU over photos; ``iou`` is (photos, LEVELS)."""
     return int(iou.mean(axis=0).argmax())
-
-
-def bootstrap_interval(values: Array, samples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``values`` (photos,) over resampled photos.
-
-    Equal seeds and lengths resample the same photos, so intervals of differences between methods are paired.
-
-    References:
-        Efron 1979, Bootstrap Methods: Another Look at the Jackknife, https://doi.org/10.1214/aos/1176344552
-    """
-    picks = np.random.default_rng(seed).integers(0, len(values), size=(samples, len(values)))
-    low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _levels(values: Array) -> Array:

@@ -1,23 +1,35 @@
-"""The study behind metrics/attention.json: choose on validation photos, score on test photos, test faithfulness."""
+"""The study of attn-viz: choose on validation photos, score on test photos, test faithfulness, look for outliers.
+
+Everything measured is here and becomes tables; :mod:`vit_atlas.attention.summary` makes numbers of them.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
-from vit_atlas.attention.collect import Collected, Masked, collect, with_masks
+from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, norm_histogram, patch_norms
+from vit_atlas.attention.collect import MaskedPhotos, PhotoMaps, collect, with_masks
 from vit_atlas.attention.faithfulness import Curves, deletion_insertion
 from vit_atlas.attention.maps import MapOptions
-from vit_atlas.attention.passes import look
-from vit_atlas.attention.scores import LEVELS, best_threshold, score_photo
-from vit_atlas.data.photos import open_photo
+from vit_atlas.attention.methods import LEVELS, METHODS
+from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.scores import best_threshold, score_photo
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.files import write_json
+from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
+
+SCORE_COLUMNS = ("image_id", "class_name", "correct", "method", "miou", "mass", "pointing", "ap")
 
 
 @dataclass(frozen=True)
@@ -38,20 +50,59 @@ class Choice:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything measured on the test photos."""
+    """Everything measured."""
 
     choice: Choice
-    tested: Masked
-    found: Collected | None
-    """Maps of the test photos; None where none has a mask."""
+    tested: MaskedPhotos
+    maps: PhotoMaps | None
+    """Of the test photos; None where none has a mask."""
     scores: pd.DataFrame
     """One row a photo and method: image_id, class_name, correct, method, miou, mass, pointing, ap."""
     faithfulness: pd.DataFrame
     """One row a photo and method: image_id, method, deletion, insertion."""
+    norms: NormHistogram
+    """Of the scored photos' patch tokens; of the drawn photos' where none was scored."""
+    diagnoses: list[Diagnosis]
+    """Outliers of the last layer, one a scored photo."""
+
+    def save(self, folder: Path, drawn: int) -> None:
+        """Write :meth:`tables` as ``scores.csv``, ``outliers.csv`` and ``study.json`` into ``folder``."""
+        scores, outliers, facts = self.tables(drawn)
+        write_csv(folder / "scores.csv", scores)
+        write_csv(folder / "outliers.csv", outliers)
+        write_json(folder / "study.json", facts)
+
+    def tables(self, drawn: int) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+        """What summaries read: a row a photo and method, a row a photo's outliers, and what was chosen and counted.
+
+        Args:
+            drawn: how many photos were drawn.
+        """
+        scores = pd.merge(self.scores, self.faithfulness, how="left", on=["image_id", "method"])
+        columns = ["share", "outside", "left", "attention"]
+        rows = [[int(one.outliers.sum()), *(getattr(one, name) for name in columns)] for one in self.diagnoses]
+        outliers = pd.DataFrame(rows, columns=["outliers", *columns])
+        facts = {
+            "photos_drawn": drawn,
+            "excluded": self.tested.excluded,
+            "too_small": self.tested.too_small,
+            "choice": asdict(self.choice),
+            "layers": len(self.norms.thresholds),
+            "outlier_threshold": self.norms.thresholds[-1],
+        }
+        return scores, outliers, facts
 
 
-def run_study(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSettings) -> Study:
+def run_study(
+    classifier: Classifier, manifest: Manifest, settings: AttentionSettings, drawn: Sequence[str] = ()
+) -> Study:
     """Score every method of ``settings`` against masks, and by deletion and insertion.
+
+    Args:
+        classifier: the model.
+        manifest: all photos.
+        settings: methods, numbers of photos, seed.
+        drawn: photos (image_id) whose token norms are told where no photo can be scored.
 
     Raises:
         AtlasError: a photo or mask cannot be opened, or the model's attention cannot be recorded.
@@ -60,28 +111,29 @@ def run_study(classifier: Classifier, manifest: pd.DataFrame, settings: Attentio
     choice = choose(classifier, manifest, settings, options)
     options = replace(options, head=choice.head)
     tested = with_masks(manifest, "test", settings.scored_photos, classifier, settings.seed)
-    found = None
+    maps = None
     if len(tested.photos):
-        found = collect(classifier, tested.photos, settings.methods, options, "Maps of test photos")
-    scores = score_table(tested, found, choice)
-    faithfulness = faithfulness_table(classifier, tested, found, settings)
-    return Study(choice, tested, found, scores, faithfulness)
+        maps = collect(classifier, tested.photos, settings.methods, options, "Maps of test photos")
+    scores = score_table(tested, maps, choice)
+    faithfulness = faithfulness_table(classifier, tested, maps, settings)
+    norms = norm_histogram(maps.norms if maps is not None else _norms(classifier, manifest.find(drawn)))
+    return Study(choice, tested, maps, scores, faithfulness, norms, _diagnoses(tested, maps, norms))
 
 
-def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSettings, options: MapOptions) -> Choice:
+def choose(classifier: Classifier, manifest: Manifest, settings: AttentionSettings, options: MapOptions) -> Choice:
     """Choose the best head and every method's threshold on validation photos.
 
     Training photos serve where no validation photo has a mask: the test photos never choose.
 
     Raises:
-        AtlasError: ``best_head`` is the only method and no photo can choose the head.
+        AtlasError: methods that need a chosen head are the only ones, and no photo can choose it.
     """
     most = -(-settings.scored_photos // 2)
     known = with_masks(manifest, "val", most, classifier, settings.seed)
     if not len(known.photos):
         known = with_masks(manifest, "train", most, classifier, settings.seed)
     if not len(known.photos):
-        if set(settings.methods) == {"best_head"}:
+        if all(METHODS[name].chosen_head for name in settings.methods):
             raise AtlasError(
                 "attention.methods has best_head alone, but no training or validation photo has a usable mask to choose"
                 " the head by: add another method, such as head_mean"
@@ -91,68 +143,77 @@ def choose(classifier: Classifier, manifest: pd.DataFrame, settings: AttentionSe
     ious = {name: _ious(values, known.masks) for name, values in found.maps.items()}
     heads = [_ious(found.heads[:, head], known.masks) for head in range(found.heads.shape[1])]
     head = int(np.argmax([iou.mean(axis=0).max() for iou in heads]))
-    if "best_head" in settings.methods:
-        ious["best_head"] = heads[head]
+    ious |= {name: heads[head] for name in settings.methods if METHODS[name].chosen_head}
     thresholds = {name: best_threshold(iou) for name, iou in ious.items()}
     return Choice(head, thresholds, len(known.photos), known.excluded, known.too_small)
 
 
-def score_table(tested: Masked, found: Collected | None, choice: Choice) -> pd.DataFrame:
+def score_table(tested: MaskedPhotos, maps: PhotoMaps | None, choice: Choice) -> pd.DataFrame:
     """Scores of every test photo and method; ``miou`` is the photo's IoU at the method's chosen threshold."""
-    rows = []
-    if found is not None:
-        names = list(found.maps)
-        for index, (photo, mask) in enumerate(zip(tested.photos.to_dict("records"), tested.masks, strict=True)):
-            score = score_photo(np.stack([found.maps[name][index] for name in names]), mask)
-            for place, name in enumerate(names):
-                threshold = choice.thresholds.get(name)
-                rows.append(
-                    {
-                        "image_id": photo["image_id"],
-                        "class_name": photo["class_name"],
-                        "correct": bool(found.predictions[index] == int(photo["label"])),
-                        "method": name,
-                        "miou": np.nan if threshold is None else score.iou[place, threshold],
-                        "mass": score.mass[place],
-                        "pointing": score.pointing[place],
-                        "ap": score.ap[place],
-                    }
-                )
-    columns = ["image_id", "class_name", "correct", "method", "miou", "mass", "pointing", "ap"]
-    return pd.DataFrame(rows, columns=columns)
+    rows: list[tuple[object, ...]] = []
+    for index, (photo, mask) in enumerate(zip(tested.photos, tested.masks, strict=True)):
+        assert maps is not None
+        names = list(maps.maps)
+        score = score_photo(np.stack([maps.maps[name][index] for name in names]), mask)
+        correct = bool(maps.predictions[index] == photo.label)
+        for place, name in enumerate(names):
+            threshold = choice.thresholds.get(name)
+            iou = np.nan if threshold is None else score.iou[place, threshold]
+            said = (iou, score.mass[place], score.pointing[place], score.ap[place])
+            rows.append((photo.image_id, photo.class_name, correct, name, *said))
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 
 def faithfulness_table(
-    classifier: Classifier, tested: Masked, found: Collected | None, settings: AttentionSettings
+    classifier: Classifier, tested: MaskedPhotos, maps: PhotoMaps | None, settings: AttentionSettings
 ) -> pd.DataFrame:
-    """Deletion and insertion of a sample of the test photos, drawn by lot, for every method that orders patches."""
-    rows: list[dict[str, object]] = []
-    if found is not None and settings.faithfulness_photos:
+    """Deletion and insertion of a random sample of the test photos, for every method that ranks patches."""
+    rows: list[tuple[object, ...]] = []
+    if maps is not None and settings.faithfulness_photos:
         count = min(settings.faithfulness_photos, len(tested.photos))
         picked = np.random.default_rng(settings.seed).choice(len(tested.photos), size=count, replace=False)
-        names = [name for name in found.maps if name != "uniform"]
+        names = [name for name in maps.maps if METHODS[name].ranks_patches]
         total = count * len(names) * settings.faithfulness_steps * 2
         with tqdm(total=total, desc="Deletion and insertion", unit="view") as bar:
             for index in sorted(picked):
-                photo = tested.photos.iloc[index]
-                seen = look(classifier, classifier.pixel_values([open_photo(photo["path"])]), gradients=False)
-                maps = np.stack([found.maps[name][index] for name in names])
-                curves = deletion_insertion(seen, maps, settings.faithfulness_steps, bar.update)
-                rows += _areas(str(photo["image_id"]), names, curves)
+                photo = tested.photos[int(index)]
+                trace = run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False)
+                values = np.stack([maps.maps[name][index] for name in names])
+                curves = deletion_insertion(trace, values, settings.faithfulness_steps, bar.update)
+                rows += _areas(photo.image_id, names, curves)
     return pd.DataFrame(rows, columns=["image_id", "method", "deletion", "insertion"])
 
 
-def _areas(image_id: str, names: Sequence[str], curves: Curves) -> list[dict[str, object]]:
+def object_share(mask: Array, grid: tuple[int, ...]) -> Array:
+    """Share of object pixels in each patch (rows, columns) of a mask (height, width)."""
+    rows, columns = grid
+    area = Image.fromarray((mask == 1).astype(np.float32)).resize((columns, rows), Image.Resampling.BOX)
+    return np.asarray(area)
+
+
+def _areas(image_id: str, names: Sequence[str], curves: Curves) -> list[tuple[object, ...]]:
     pairs = zip(names, curves.deletion_auc, curves.insertion_auc, strict=True)
-    return [
-        {"image_id": image_id, "method": name, "deletion": float(deletion), "insertion": float(insertion)}
-        for name, deletion, insertion in pairs
-    ]
+    return [(image_id, name, float(deletion), float(insertion)) for name, deletion, insertion in pairs]
 
 
 def _ious(maps: Array, masks: Sequence[Array]) -> Array:
     """IoU (photos, LEVELS) of one method's maps (photos, rows, columns)."""
-    found = np.empty((len(masks), LEVELS))
+    ious = np.empty((len(masks), LEVELS))
     for index, mask in enumerate(masks):
-        found[index] = score_photo(maps[index : index + 1], mask).iou[0]
-    return found
+        ious[index] = score_photo(maps[index : index + 1], mask).iou[0]
+    return ious
+
+
+def _norms(classifier: Classifier, photos: Manifest) -> Array:
+    traces = (run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False) for photo in photos)
+    return np.concatenate([patch_norms(trace) for trace in traces])
+
+
+def _diagnoses(tested: MaskedPhotos, maps: PhotoMaps | None, norms: NormHistogram) -> list[Diagnosis]:
+    if maps is None:
+        return []
+    heads = maps.heads.mean(axis=1)
+    return [
+        diagnose(maps.norms[index, -1], norms.thresholds[-1], heads[index], object_share(mask, heads.shape[1:]))
+        for index, mask in enumerate(tested.masks)
+    ]

@@ -1,53 +1,89 @@
-"""metrics/attention.json from the tables of the study: flat, ``method.score``, the same keys in every run."""
+"""metrics/attention.json and its table from build/attention, without a model: flat, ``method.score``, the same keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vit_atlas.attention.artefacts import Diagnosis
-from vit_atlas.attention.maps import BASELINES
-from vit_atlas.attention.scores import LEVELS, SCORES, bootstrap_interval
-from vit_atlas.attention.study import Study
-from vit_atlas.settings import AttentionSettings
+from vit_atlas.attention.methods import LEVELS, METHODS, SCORES, asking_model
+from vit_atlas.estimates import Estimate
+from vit_atlas.io.files import read_json
+from vit_atlas.io.frames import read_csv
+from vit_atlas.io.summary import Summary
+from vit_atlas.paths import (
+    ATTENTION_DATA,
+    ATTENTION_METRICS,
+    ATTENTION_SCORES,
+    EMBEDDING_NUMBERS,
+    EMBEDDINGS_METRICS,
+)
+from vit_atlas.settings import AttentionSettings, Settings
 
-Metrics = dict[str, float | int | str | None]
+Metrics = dict[str, Any]
 
 
-def study_metrics(study: Study, settings: AttentionSettings) -> Metrics:
-    """All numbers of the study; a score that cannot be had (no masks, no wrong guesses) is None."""
-    scores = study.scores
-    photos = scores.drop_duplicates("image_id")
+def summarise(settings: Settings) -> Summary:
+    """Read what the stage attn-viz wrote.
+
+    Raises:
+        AtlasError: a file is missing or cannot be read.
+    """
+    scores = read_csv(ATTENTION_DATA / "scores.csv", "attn-viz", ("image_id", "class_name", "method"))
+    outliers = read_csv(ATTENTION_DATA / "outliers.csv", "attn-viz")
+    metrics = study_metrics(scores, outliers, read_json(ATTENTION_DATA / "study.json"), settings.attention)
+    return Summary(metrics, ATTENTION_METRICS, {ATTENTION_SCORES: method_table(metrics)})
+
+
+def summarise_embeddings(settings: Settings) -> Summary:
+    """Hand on the numbers that the stage embed-viz wrote: they need no interval.
+
+    Raises:
+        AtlasError: the file is missing.
+    """
+    del settings
+    return Summary(read_json(EMBEDDING_NUMBERS), EMBEDDINGS_METRICS)
+
+
+def study_metrics(
+    scores: pd.DataFrame, outliers: pd.DataFrame, study: Mapping[str, Any], settings: AttentionSettings
+) -> Metrics:
+    """All numbers of the study; one that does not exist (no masks, no wrong guesses) is None.
+
+    Args:
+        scores: one row a photo and method, as :meth:`vit_atlas.attention.study.Study.save` writes them.
+        outliers: one row a scored photo.
+        study: what was chosen, and counts.
+        settings: methods, resamples and seed of the intervals.
+    """
+    photos, choice = scores.drop_duplicates("image_id"), study["choice"]
     metrics: Metrics = {
+        "photos_drawn": study["photos_drawn"],
         "photos_scored": len(photos),
-        "photos_right": int(photos["correct"].sum()),
-        "photos_choosing": study.choice.photos,
-        "photos_faithfulness": int(study.faithfulness["image_id"].nunique()),
-        "masks_excluded": study.choice.excluded + study.tested.excluded,
-        "photos_too_small": study.choice.too_small + study.tested.too_small,
+        "photos_right": int(photos["correct"].astype(bool).sum()),
+        "photos_choosing": choice["photos"],
+        "photos_faithfulness": int(scores.loc[scores["deletion"].notna(), "image_id"].nunique()),
+        "masks_excluded": choice["excluded"] + study["excluded"],
+        "photos_too_small": choice["too_small"] + study["too_small"],
     }
     for name in settings.methods:
-        metrics |= _method_metrics(name, study, settings)
-    return metrics | _winner_metrics(scores, settings)
+        metrics |= _method_metrics(name, scores[scores["method"] == name], choice, settings)
+    return metrics | _winner_metrics(scores, settings) | _outlier_metrics(outliers, study)
 
 
-def artefact_metrics(diagnoses: Sequence[Diagnosis], layer: int, threshold: float | None) -> Metrics:
-    """Outliers of the last layers' patch tokens over all scored photos.
+def method_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
+    """The scores as a table that DVC draws and compares between commits.
 
-    ``share`` is of all patches; ``outside``, ``left`` (half of the photo) are of the outliers; ``attention`` is the
-    share of the class token's attention that goes to them; ``photos`` counts photos with any.
+    Returns:
+        One row a method that was scored, best mean IoU first: ``method`` as figures call it, and a column a score.
     """
-    some = [diagnosis for diagnosis in diagnoses if diagnosis.outliers.any()]
-    weights = [int(diagnosis.outliers.sum()) for diagnosis in some]
-    return {
-        "artefacts.layer": layer,
-        "artefacts.threshold": threshold,
-        "artefacts.photos": len(some),
-        "artefacts.share": _mean([diagnosis.share for diagnosis in diagnoses]),
-        "artefacts.outside": _mean([diagnosis.outside for diagnosis in some], weights),
-        "artefacts.left": _mean([diagnosis.left for diagnosis in some], weights),
-        "artefacts.attention": _mean([diagnosis.attention for diagnosis in diagnoses]),
-    }
+    rows = [
+        {"method": method.label, **{score: metrics.get(f"{name}.{score}") for score in SCORES}}
+        for name, method in METHODS.items()
+        if metrics.get(f"{name}.mass") is not None
+    ]
+    table = pd.DataFrame(rows, columns=["method", *SCORES])
+    return table.sort_values(["miou", "method"], ascending=[False, True], na_position="last", kind="stable").round(6)
 
 
 def class_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -57,52 +93,60 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.sort_index()
 
 
-def _method_metrics(name: str, study: Study, settings: AttentionSettings) -> Metrics:
-    rows = study.scores[study.scores["method"] == name]
+def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], settings: AttentionSettings) -> Metrics:
+    correct = rows["correct"].astype(bool)
     metrics: Metrics = {}
     for score in SCORES:
-        metrics |= _with_interval(f"{name}.{score}", rows[score].to_numpy(float), settings)
-    metrics[f"{name}.miou_right"] = _mean(rows.loc[rows["correct"].astype(bool), "miou"].tolist())
-    metrics[f"{name}.miou_wrong"] = _mean(rows.loc[~rows["correct"].astype(bool), "miou"].tolist())
-    threshold = study.choice.thresholds.get(name)
+        metrics |= _estimate(rows[score], settings).flat(f"{name}.{score}")
+    metrics[f"{name}.miou_right"] = _mean(rows.loc[correct, "miou"])
+    metrics[f"{name}.miou_wrong"] = _mean(rows.loc[~correct, "miou"])
+    threshold = choice["thresholds"].get(name)
     metrics[f"{name}.threshold"] = None if threshold is None else threshold / (LEVELS - 1)
-    if name == "best_head":
-        metrics[f"{name}.head"] = study.choice.head
-    changed = study.faithfulness[study.faithfulness["method"] == name]
-    if name != "uniform":
-        metrics[f"{name}.deletion"] = _mean(changed["deletion"].tolist())
-        metrics[f"{name}.insertion"] = _mean(changed["insertion"].tolist())
-        difference = (changed["insertion"] - changed["deletion"]).to_numpy(float)
-        metrics |= _with_interval(f"{name}.faithfulness", difference, settings)
+    if METHODS[name].chosen_head:
+        metrics[f"{name}.head"] = choice["head"]
+    if METHODS[name].ranks_patches:
+        metrics[f"{name}.deletion"] = _mean(rows["deletion"])
+        metrics[f"{name}.insertion"] = _mean(rows["insertion"])
+        metrics |= _estimate(rows["insertion"] - rows["deletion"], settings).flat(f"{name}.faithfulness")
     return metrics
 
 
 def _winner_metrics(scores: pd.DataFrame, settings: AttentionSettings) -> Metrics:
     """The method with the best mean IoU, and by how much each beats the centre Gaussian, photo by photo."""
     table = scores.pivot_table(index="image_id", columns="method", values="miou", sort=False)
-    learned = [name for name in settings.methods if name not in BASELINES]
+    learned = asking_model(settings.methods)
     known = [name for name in learned if name in table.columns]
     metrics: Metrics = {"winner": str(table[known].mean().idxmax()) if known else None}
     for name in learned if "gaussian" in settings.methods else ():
-        difference = np.array([])
-        if name in known:
-            difference = (table[name] - table["gaussian"]).to_numpy(float)
-        metrics |= _with_interval(f"{name}.miou_over_gaussian", difference, settings)
+        gain = table[name] - table["gaussian"] if name in known else pd.Series(dtype=float)
+        metrics |= _estimate(gain, settings).flat(f"{name}.miou_over_gaussian")
     return metrics
 
 
-def _with_interval(key: str, values: np.ndarray, settings: AttentionSettings) -> Metrics:
-    if not len(values) or np.isnan(values).all():
-        return {key: None, f"{key}_low": None, f"{key}_high": None}
-    if len(values) < 2:
-        return {key: float(values.mean()), f"{key}_low": None, f"{key}_high": None}
-    low, high = bootstrap_interval(values, settings.bootstrap_samples, settings.seed)
-    return {key: float(values.mean()), f"{key}_low": low, f"{key}_high": high}
+def _outlier_metrics(outliers: pd.DataFrame, study: Mapping[str, Any]) -> Metrics:
+    """Outliers of the last layer's patch tokens over all scored photos.
+
+    ``share`` is of all patches; ``outside``, ``left`` (half of the photo) are of the outliers; ``attention`` is the
+    share of the class token's attention that goes to them; ``photos`` counts photos with any.
+    """
+    some = outliers[outliers["outliers"] > 0]
+    return {
+        "artefacts.layer": study["layers"],
+        "artefacts.threshold": study["outlier_threshold"],
+        "artefacts.photos": len(some),
+        "artefacts.share": _mean(outliers["share"]),
+        "artefacts.outside": _mean(some["outside"], some["outliers"]),
+        "artefacts.left": _mean(some["left"], some["outliers"]),
+        "artefacts.attention": _mean(outliers["attention"]),
+    }
 
 
-def _mean(values: Sequence[float | None], weights: Sequence[int] | None = None) -> float | None:
-    pairs = list(zip(values, weights or [1] * len(values), strict=True))
-    known = [(value, weight) for value, weight in pairs if value is not None and not np.isnan(value)]
-    if not known:
+def _estimate(values: pd.Series, settings: AttentionSettings) -> Estimate:
+    return Estimate.mean(values.to_numpy(float), settings.bootstrap_samples, settings.seed)
+
+
+def _mean(values: pd.Series, weights: pd.Series | None = None) -> float | None:
+    known = values.astype(float).notna()
+    if not known.any():
         return None
-    return float(np.average([value for value, _ in known], weights=[weight for _, weight in known]))
+    return float(np.average(values[known].astype(float), weights=None if weights is None else weights[known]))

@@ -4,18 +4,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vit_atlas.attention.methods import METHODS
 from vit_atlas.errors import AtlasError
-from vit_atlas.settings import MapMethod
 
 if TYPE_CHECKING:
     from vit_atlas.explain.page import Page
     from vit_atlas.explain.run import Explainer, Explanation
 
-METHODS = get_args(MapMethod)
 DEFAULT_OUT = Path("explain")
 
 

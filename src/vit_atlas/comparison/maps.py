@@ -1,31 +1,29 @@
 """Maps of the same photos in two results, and where they differ."""
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vit_atlas.attention.maps import LABELS
+from vit_atlas.attention.methods import METHODS, asking_model
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.maps import Change, draw_difference
 from vit_atlas.figures.style import save
-from vit_atlas.io.files import atomic_file, atomic_folder
+from vit_atlas.io.arrays import read_arrays, write_arrays
+from vit_atlas.io.files import atomic_folder
+from vit_atlas.io.names import safe_stems
 from vit_atlas.paths import ATTENTION_DATA
 
 Array = np.ndarray
 
 SAVED = ATTENTION_DATA / "maps.npz"
 
-KEYS = ("image_ids", "paths", "methods", "maps")
-
 
 @dataclass(frozen=True)
 class SavedMaps:
-    """What build/attention/maps.npz holds."""
+    """Maps of the drawn photos, as build/attention/maps.npz holds them."""
 
     image_ids: list[str]
     paths: list[str]
@@ -33,30 +31,22 @@ class SavedMaps:
     maps: Array
     """(photos, methods, rows, columns)."""
 
+    def save(self, path: str | Path) -> None:
+        """Write the arrays ``image_ids``, ``paths``, ``methods`` and ``maps`` atomically."""
+        write_arrays(path, {name: np.array(values) for name, values in vars(self).items()})
 
-def save_maps(path: str | Path, maps: Mapping[str, Array]) -> None:
-    """Write the arrays ``image_ids``, ``paths``, ``methods`` and ``maps`` atomically."""
-    arrays: dict[str, Any] = {key: maps[key] for key in KEYS}
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **arrays)
+    @classmethod
+    def load(cls, path: str | Path) -> "SavedMaps":
+        """Read what :meth:`save` wrote.
 
-
-def load_maps(path: str | Path) -> SavedMaps:
-    """Read what :func:`save_maps` wrote.
-
-    Raises:
-        AtlasError: the file is missing or is not such a file.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            image_ids, paths, methods, maps = (arrays[key] for key in KEYS)
-    except FileNotFoundError:
-        raise AtlasError(
-            f"{path} does not exist: run `dvc repro attn-viz`, or `dvc pull` for another commit's"
-        ) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise AtlasError(f"{path} does not hold saved maps ({error}): run `dvc repro attn-viz` again") from None
-    return SavedMaps([str(name) for name in image_ids], [str(name) for name in paths], [str(m) for m in methods], maps)
+        Raises:
+            AtlasError: the file is missing or is not such a file.
+        """
+        arrays = read_arrays(path, "attn-viz")
+        if not {"image_ids", "paths", "methods", "maps"} <= arrays.keys():
+            raise AtlasError(f"{path} does not hold saved maps: run `dvc repro --force attn-viz`")
+        names = {name: arrays[name].tolist() for name in ("image_ids", "paths", "methods")}
+        return cls(**names, maps=arrays["maps"])
 
 
 def maps_of(source: str) -> SavedMaps:
@@ -69,7 +59,7 @@ def maps_of(source: str) -> SavedMaps:
         AtlasError: there is neither such a file nor such a commit, or DVC's cache lacks that commit's maps.
     """
     if source.endswith(".npz") or Path(source).is_file():
-        return load_maps(source)
+        return SavedMaps.load(source)
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
 
@@ -80,10 +70,10 @@ def maps_of(source: str) -> SavedMaps:
         except (DvcException, OSError, ValueError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise AtlasError(
-                f"the maps of {source} cannot be had ({reason}): give a commit at which `dvc repro attn-viz` ran on "
+                f"the maps of {source} are unavailable ({reason}): give a commit at which `dvc repro attn-viz` ran on "
                 "this machine, or `dvc fetch` that commit's outputs first"
             ) from None
-        return load_maps(copy)
+        return SavedMaps.load(copy)
 
 
 def difference(old: Array, new: Array) -> tuple[Array, float]:
@@ -107,7 +97,7 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
         AtlasError: the results have no photo, no method or no grid in common.
     """
     photos = [image_id for image_id in new.image_ids if image_id in old.image_ids]
-    methods = [name for name in new.methods if name in old.methods and name not in ("random", "uniform", "gaussian")]
+    methods = [name for name in new.methods if name in old.methods and name in asking_model(old.methods)]
     if not photos or not methods:
         raise AtlasError(
             "the two results share no photo or no method: name the same photos in attention.photos for both"
@@ -127,8 +117,8 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
                 other = new.maps[after, new.methods.index(name)]
                 change, amount = difference(one, other)
                 totals[name].append(amount)
-                changes.append(Change(LABELS.get(name, name), one, other, change, amount))
-            stem = Path(image_id).stem
+                changes.append(Change(METHODS[name].label, one, other, change, amount))
+            stem = safe_stems([image_id])[0]
             picture = draw_difference(open_photo(new.paths[after]), Path(image_id).name, changes)
             save(picture, temporary / f"{photos.index(image_id):02d}_{stem}.png")
     return {name: float(np.mean(amounts)) for name, amounts in totals.items()}

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vit_atlas.attention.maps import LABELS, MapOptions, make_maps, needs_gradients
-from vit_atlas.attention.passes import look
+from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.methods import METHODS, needing
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.photos import PhotoError, opened, to_rgb
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.model import layer_count
@@ -22,12 +23,6 @@ from vit_atlas.settings import load_settings, settings_outside_a_project
 
 TOP = 5
 """Likeliest classes that are told."""
-
-OF_ONE_LAYER = ("head_mean", "best_head", "head_max")
-"""Methods that read the layer asked for; the others read several."""
-
-NEED_STATES = ("legrad", "gradcam")
-"""Methods that read the token states of the layers."""
 
 
 Array = np.ndarray
@@ -56,7 +51,7 @@ class Asked:
     """The maps that are asked for, checked against the model."""
 
     methods: tuple[str, ...]
-    """Keys of :data:`vit_atlas.attention.maps.LABELS`, each once."""
+    """Keys of :data:`vit_atlas.attention.methods.METHODS`, each once."""
     layer: int
     """From 0."""
     layers: int
@@ -66,9 +61,9 @@ class Asked:
 
     def label(self, method: str) -> str:
         """How pictures call the map."""
-        head = f" ({self.head})" if method == "best_head" else ""
-        layer = f", layer {self.layer + 1} of {self.layers}" if method in OF_ONE_LAYER else ""
-        return f"{LABELS[method]}{head}{layer}"
+        head = f" ({self.head})" if METHODS[method].chosen_head else ""
+        layer = f", layer {self.layer + 1} of {self.layers}" if METHODS[method].one_layer else ""
+        return f"{METHODS[method].label}{head}{layer}"
 
 
 def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -> Asked:
@@ -76,7 +71,7 @@ def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -
 
     Args:
         classifier: the model.
-        methods: keys of :data:`vit_atlas.attention.maps.LABELS`.
+        methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
         layer: negative counts from the last.
         own: the model is the pipeline's own, so attn-viz may have chosen a best head for it.
 
@@ -84,14 +79,14 @@ def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -
         AtlasError: there is no such method or layer, or no photos have chosen the best head of this layer.
     """
     layers = layer_count(classifier)
-    unknown = [method for method in methods if method not in LABELS]
+    unknown = [method for method in methods if method not in METHODS]
     if unknown:
-        raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(LABELS)}")
+        raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(METHODS)}")
     if not -layers <= layer < layers:
         raise AtlasError(
             f"--layer {layer} does not exist: the model has {layers} layers, 0 to {layers - 1}, or -1 for the last"
         )
-    head = _best_head(layer % layers, layers, own) if "best_head" in methods else None
+    head = _best_head(layer % layers, layers, own) if needing(methods, "chosen_head") else None
     return Asked(tuple(dict.fromkeys(methods)), layer % layers, layers, head)
 
 
@@ -117,17 +112,12 @@ def look_at(classifier: Classifier, photo: Image.Image, path: Path, asked: Asked
     Raises:
         AtlasError: the photo is narrower or lower than a patch, or the model's attention cannot be recorded.
     """
-    height, width = classifier.layout.patch
-    if photo.width < width or photo.height < height:
-        raise AtlasError(
-            f"{shown(path)} is {photo.width}x{photo.height} pixels, less than one patch of {width}x{height}, so a map "
-            "of it means nothing"
-        )
-    states = any(method in NEED_STATES for method in asked.methods)
-    seen = look(classifier, classifier.pixel_values([photo]), gradients=needs_gradients(asked.methods), layers=states)
+    classifier.require_patch(photo, shown(path), "use a larger photo")
+    gradients, states = (needing(asked.methods, fact) for fact in ("gradients", "states"))
+    trace = run_pass(classifier, classifier.pixel_values([photo]), gradients=gradients, layers=states)
     options = MapOptions(layer=asked.layer, head=asked.head)
-    maps = make_maps(seen, [path.name], asked.methods, options)
-    return Looked(_likeliest(classifier, seen.logits[0]), {name: values[0] for name, values in maps.items()})
+    maps = make_maps(trace, [path.name], asked.methods, options)
+    return Looked(_likeliest(classifier, trace.logits[0]), {name: values[0] for name, values in maps.items()})
 
 
 def _likeliest(classifier: Classifier, logits: Tensor) -> list[Prediction]:

@@ -7,7 +7,7 @@ the same predictions as :meth:`Classifier.pixel_values` and the model do.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -53,6 +53,24 @@ class Classifier:
         """How the tokens lie on the input."""
         return token_layout(self.model.config, self.image_size)
 
+    def to_device(self) -> Self:
+        """Move the model to the GPU where there is one; returns itself."""
+        self.model.to(device())
+        return self
+
+    def require_patch(self, photo: Image.Image, path: str, remedy: str) -> None:
+        """Check that a photo is at least one patch wide and high: a map of less has nothing to point at.
+
+        Raises:
+            AtlasError: it is not; the sentence ends with ``remedy``.
+        """
+        height, width = self.layout.patch
+        if photo.width < width or photo.height < height:
+            raise AtlasError(
+                f"{path} is {photo.width}x{photo.height} pixels, less than one patch of {width}x{height}, so a map of "
+                f"it means nothing: {remedy}"
+            )
+
     def pixel_values(self, photos: Sequence[Image.Image]) -> Tensor:
         """Input of the model for RGB photos, shape (photos, 3, height, width), float32, normalised."""
         return self.processor(images=list(photos), return_tensors="pt")["pixel_values"]
@@ -62,6 +80,11 @@ class Classifier:
         with atomic_folder(folder) as temporary, quiet():
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) -> Classifier:

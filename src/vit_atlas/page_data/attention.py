@@ -13,17 +13,16 @@ them, a block of ``cell`` x ``cell`` patches, whose attention is added up. ``exp
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-import torch
+from PIL import Image
 
-from vit_atlas.attention.maps import LABELS
-from vit_atlas.attention.passes import Look
-from vit_atlas.attention.pictures import Chosen
+from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.passes import Pass
+from vit_atlas.data.manifest import Photo
 from vit_atlas.io.arrays import pack_maps, write_arrays
 from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import Classifier
@@ -35,79 +34,87 @@ Array = np.ndarray
 MOST = 2_400_000
 """Bytes a photo may take; larger grids are put together in cells."""
 
-LIKELY = 3
+TOP_K = 3
 """Classes told of each photo, the most likely ones."""
 
+Packed = Mapping[str, Array]
+"""What :func:`pack_pass` gives."""
 
-@dataclass
-class Explorer:
-    """Gathers the drawn photos one after the other, and writes them."""
 
-    classifier: Classifier
-    layer: int
-    """Layer whose heads are kept for every patch; negative counts from the last."""
-    photos: list[dict[str, Any]] = field(default_factory=list)
-    thumbnails: list[Chosen] = field(default_factory=list)
-    parts: list[dict[str, Array]] = field(default_factory=list)
+class AttentionPage:
+    """Gathers what the page needs of the drawn photos: packed attention, and thumbnails that are written at once."""
 
-    def add(self, chosen: Chosen) -> None:
-        """Take in one photo and the pass over it."""
-        self.parts.append(pack_look(chosen.seen, self.layer))
-        probabilities = torch.softmax(chosen.seen.logits[0], dim=-1).cpu().numpy()
-        likely = np.argsort(-probabilities, kind="stable")[:LIKELY]
-        self.photos.append(
+    def __init__(self, classifier: Classifier, layer: int, folder: Path) -> None:
+        """Begin with no photo.
+
+        Args:
+            classifier: the model, for its classes and tokens.
+            layer: layer whose heads are kept for every patch; negative counts from the last.
+            folder: where the files go.
+        """
+        self._classifier = classifier
+        self._layer = layer
+        self._folder = folder
+        self._photos: list[dict[str, Any]] = []
+        self._parts: list[Mapping[str, Array]] = []
+
+    def add(
+        self, photo: Photo, stem: str, image: Image.Image, mask: Array | None, probabilities: Array, packed: Packed
+    ) -> None:
+        """Take in one photo: its picture and outline, the likeliest classes, and its attention."""
+        names = self._classifier.id2label
+        likely = np.argsort(-probabilities, kind="stable")[:TOP_K]
+        self._photos.append(
             {
-                "image_id": chosen.image_id,
-                "name": chosen.guess.name,
-                "truth": chosen.guess.truth,
-                "guess": chosen.guess.guess,
-                "likely": [[self.classifier.id2label[int(label)], float(probabilities[label])] for label in likely],
-                "width": chosen.photo.width,
-                "height": chosen.photo.height,
-                "photo": f"photos/{chosen.stem}.jpg",
-                "outline": None if chosen.mask is None else outline(chosen.mask),
+                "image_id": photo.image_id,
+                "name": PurePath(photo.path).name,
+                "truth": photo.class_name,
+                "guess": names[int(likely[0])],
+                "likely": [[names[int(label)], float(probabilities[label])] for label in likely],
+                "width": image.width,
+                "height": image.height,
+                "photo": f"photos/{stem}.jpg",
+                "outline": None if mask is None else outline(mask),
             }
         )
-        self.thumbnails.append(chosen)
+        self._parts.append(packed)
+        save_thumbnail(image, self._folder / "photos" / f"{stem}.jpg")
 
-    def save(self, folder: Path, methods: Sequence[str]) -> None:
-        """Write ``explorer.npz``, ``explorer.json`` and ``photos/`` into ``folder``; ``methods`` were drawn."""
-        layout = self.classifier.layout
-        layers, heads = self.parts[0]["special_peaks"].shape[:2]
+    def save(self, methods: Sequence[str]) -> None:
+        """Write ``explorer.npz`` and ``explorer.json``; ``methods`` were drawn."""
+        layout = self._classifier.layout
+        layers, heads = self._parts[0]["special_peaks"].shape[:2]
         cell = cell_side(layout.grid, layers + heads)
-        for chosen in self.thumbnails:
-            save_thumbnail(chosen.photo, folder / "photos" / f"{chosen.stem}.jpg")
-        write_arrays(
-            folder / "explorer.npz", {name: np.stack([part[name] for part in self.parts]) for name in self.parts[0]}
-        )
+        arrays = {name: np.stack([part[name] for part in self._parts]) for name in self._parts[0]}
+        write_arrays(self._folder / "explorer.npz", arrays)
         content = {
-            "photos": self.photos,
-            "methods": {name: LABELS[name] for name in methods},
-            "special": special_names(self.classifier.model.config, layout),
+            "photos": self._photos,
+            "methods": {name: METHODS[name].label for name in methods},
+            "special": special_names(self._classifier.model.config, layout),
             "layers": layers,
             "heads": heads,
-            "layer": self.layer % layers,
+            "layer": self._layer % layers,
             "grid": list(layout.grid),
             "cell": cell,
             "cells": [math.ceil(side / cell) for side in layout.grid],
         }
-        write_json(folder / "explorer.json", content)
+        write_json(self._folder / "explorer.json", content)
 
 
-def pack_look(seen: Look, layer: int) -> dict[str, Array]:
+def pack_pass(trace: Pass, layer: int) -> dict[str, Array]:
     """Pack the attention of one photo (a pass over a batch of one); see the module for names and shapes."""
     special, patches = [], []
     heads = np.empty(0)
-    count = len(seen.records)
-    cell = cell_side(seen.layout.grid, count + seen.records[0].query.shape[1])
-    prefix = seen.layout.prefix_tokens
-    for index, record in enumerate(seen.records):
-        special.append(seen.on_grid(record.rows(range(prefix)))[0].detach().cpu().numpy())
+    count = len(trace.records)
+    cell = cell_side(trace.layout.grid, count + trace.records[0].query.shape[1])
+    prefix = trace.layout.prefix_tokens
+    for index, record in enumerate(trace.records):
+        special.append(trace.on_grid(record.rows(range(prefix)))[0].detach().cpu().numpy())
         mean = record.head_mean()[0, prefix:, prefix:].detach().cpu().numpy()
-        patches.append(to_cells(mean, seen.layout.grid, cell))
+        patches.append(to_cells(mean, trace.layout.grid, cell))
         if index == layer % count:
             rows = record.rows()[0, :, prefix:, prefix:].detach().cpu().numpy()
-            heads = np.stack([to_cells(one, seen.layout.grid, cell) for one in rows])
+            heads = np.stack([to_cells(one, trace.layout.grid, cell) for one in rows])
     packed: dict[str, Array] = {}
     for name, values, axes in (
         ("special", np.stack(special), 2),

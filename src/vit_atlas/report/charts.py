@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vit_atlas import paths
+from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES
 from vit_atlas.data.manifest import read_classes
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.frames import read_csv
@@ -15,18 +16,6 @@ from vit_atlas.report.payload import plain, records
 
 Spec = dict[str, Any]
 Metrics = Mapping[str, Any]
-
-SCORES = {
-    "miou": "mean IoU with the mask",
-    "mass": "share inside the mask",
-    "pointing": "peak inside the mask",
-    "ap": "average precision",
-    "faithfulness": "insertion minus deletion AUC",
-}
-"""Scores of map methods and their titles."""
-
-BLIND = ("gaussian", "random", "uniform")
-"""Methods that know nothing of the photo."""
 
 READABLE = 20
 """With more classes than this, the confusion has no counts in its cells."""
@@ -163,15 +152,14 @@ def reliability() -> Spec | None:
     return _chart(text, records(table), {"height": 260, "layer": layers})
 
 
-def method_scores(attention: Metrics, labels: Mapping[str, str]) -> list[Spec]:
+def method_scores(attention: Metrics) -> list[Spec]:
     """One chart a score: every map method with its interval, the best mean IoU first."""
-    names = [key.removesuffix(".miou") for key in attention if key.endswith(".miou")]
-    order = sorted(names, key=lambda name: -(attention.get(f"{name}.miou") or -1.0))
+    order = sorted(METHODS.values(), key=lambda method: -(attention.get(f"{method.name}.miou") or -1.0))
     found = []
-    for score, title in SCORES.items():
+    for score, title in {**SCORES, "faithfulness": FAITHFULNESS}.items():
         rows = [
-            _interval(labels.get(name, name.replace("_", " ")), attention, f"{name}.{score}") | {"blind": name in BLIND}
-            for name in order
+            _interval(method.label, attention, f"{method.name}.{score}") | {"blind": method.baseline}
+            for method in order
         ]
         rows = [row for row in rows if row["value"] is not None]
         if rows:

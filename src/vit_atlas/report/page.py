@@ -43,7 +43,6 @@ def render_report(settings: Settings) -> str:
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     metrics = {path.stem: read_json(path) for path in sorted(METRICS.glob("*.json"))}
     attention, captions = explore.attention(metrics.get("attention", {})), explore.captions()
-    labels = {} if attention is None else {item["name"]: item["label"] for item in attention["common"]["methods"]}
     evaluate = metrics.get("evaluate", {})
     return environment.get_template("page.html").render(
         style=inline.style(),
@@ -68,7 +67,7 @@ def render_report(settings: Settings) -> str:
             "reliability": charts.reliability(),
             "distance": charts.similarity_by_distance(),
         },
-        scores=charts.method_scores(metrics.get("attention", {}), labels),
+        scores=charts.method_scores(metrics.get("attention", {})),
         interventions=metrics.get("interventions", {}),
         answers=charts.answers(metrics.get("interventions", {})),
         effects=effects(metrics.get("interventions", {})),

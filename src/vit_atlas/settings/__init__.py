@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from vit_atlas.attention.methods import METHODS
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import PARAMS
 from vit_atlas.settings.problems import sentences
@@ -31,19 +32,12 @@ Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
-MapMethod = Literal[
-    "head_mean",
-    "best_head",
-    "head_max",
-    "rollout",
-    "rollout_discard",
-    "relevance",
-    "legrad",
-    "gradcam",
-    "gaussian",
-    "random",
-    "uniform",
-]
+
+
+def _method(value: str) -> str:
+    if value not in METHODS:
+        raise ValueError(f"one of {', '.join(METHODS)}")
+    return value
 
 
 def _shares(value: tuple[float, float]) -> tuple[float, float]:
@@ -189,8 +183,8 @@ class AttentionSettings(Section):
     """How many photos `auto` chooses."""
     layer: Integer
     """Layer whose class-token attention is drawn; negative counts from the last."""
-    methods: Annotated[tuple[MapMethod, ...], Field(min_length=1)]
-    """Map methods to draw and score; see vit_atlas.attention.maps."""
+    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], Field(min_length=1)]
+    """Map methods to draw and score; see vit_atlas.attention.methods."""
     scored_photos: Natural
     """At most this many test photos with a mask are scored, drawn by lot, and half as many others choose thresholds."""
     faithfulness_photos: Natural
