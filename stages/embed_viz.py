@@ -12,7 +12,8 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    settings, finetuned = load_settings(), load_finetuned()
+    settings = load_settings()
+    finetuned = load_finetuned()
     classes = [finetuned.id2label[label] for label in sorted(finetuned.id2label)]
     before = position_embedding(load_pretrained(settings.model, classes, seed=0).model).numpy()
     after = position_embedding(finetuned.model).numpy()
