@@ -219,8 +219,50 @@ def test_folders_without_photos_beside_splits_are_left_out_and_told(photos: Path
     (photos / "docs").mkdir()
     (photos / "docs" / "notes.txt").write_text("x")
     layout = fill(photos, draw, *(f"{split}/{kind}/1.jpg" for split in ("train", "test") for kind in "ab"))
-    assert layout.warnings == ("docs/ beside the split folders: no photo in it, left out",)
+    assert layout.warnings == ("no photo in docs/: left out",)
     assert layout.ignored == ("docs/notes.txt",)
+
+
+def test_folders_without_photos_beside_classes_are_left_out_and_told(two_classes: Path) -> None:
+    (two_classes / "meta").mkdir()
+    (two_classes / "meta" / "classes.txt").write_text("cat\ndog")
+    layout = find_layout(two_classes)
+    assert (layout.classes, layout.warnings) == (("cat", "dog"), ("no photo in meta/: left out",))
+
+
+@pytest.mark.parametrize("inside", ["{c}/1.jpg", "{s}/{c}/1.jpg"])
+def test_one_folder_around_all_others_is_looked_into(photos: Path, draw, inside: str) -> None:
+    (photos / "meta").mkdir()
+    (photos / "meta" / "classes.txt").write_text("cat\ndog")
+    (photos / "readme.txt").write_text("x")
+    names = sorted(
+        {f"images/{inside}".format(c=name, s=split) for name in ("cat", "dog") for split in ("test", "train")}
+    )
+    draw(names[0])
+    (photos / "images" / "notes.txt").write_text("x")
+    layout = fill(photos, draw, *names)
+    assert layout.classes == ("cat", "dog")
+    assert [item.image_id for item in layout.candidates] == names
+    assert layout.ignored == ("images/notes.txt", "meta/classes.txt", "readme.txt")
+
+
+def test_a_table_of_another_name_is_pointed_out(photos: Path, draw) -> None:
+    (photos / "train.csv").write_text("id,breed\n")
+    with pytest.raises(AtlasError, match=r"if train\.csv says what the photos are, call it labels\.csv"):
+        fill(photos, draw, "1.jpg")
+
+
+def test_masks_below_classes_are_no_photos(photos: Path, draw) -> None:
+    for name in ("cat", "dog"):
+        draw(f"{name}/images/1.jpg")
+        mask = photos / name / "masks" / "1.png"
+        mask.parent.mkdir()
+        Image.new("L", (40, 30), 255).save(mask)
+    layout = find_layout(photos)
+    assert [(item.image_id, item.mask) for item in layout.candidates] == [
+        ("cat/images/1.jpg", photos / "cat/masks/1.png"),
+        ("dog/images/1.jpg", photos / "dog/masks/1.png"),
+    ]
 
 
 def test_links_to_folders_are_followed_once_and_loops_are_told(photos: Path, tmp_path: Path, draw) -> None:

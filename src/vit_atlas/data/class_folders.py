@@ -66,20 +66,40 @@ def class_folder_layout(root: Folder, folders: Sequence[Folder]) -> Layout:
     Raises:
         AtlasError: the folders are neither all classes nor all splits; the message says what was expected.
     """
+    if not any(folder.all_files() for folder in folders):
+        raise unknown_layout(root)
     splits = [folder for folder in folders if split_of(folder.name)]
     others = [folder for folder in folders if folder not in splits and _photos(folder.all_files())]
     without = [folder for folder in folders if folder not in splits and folder not in others]
+    if not splits and len(others) == 1 and not _photos(others[0].files) and len(others[0].folders) > 1:
+        return _left_out(root, _looked_into(root, others[0]), without)
     if not splits or (others and not any(_is_nested(folder) for folder in splits)):
-        return _classes(root, folders)
+        notes = [folder for folder in without if folder.all_files()]  # An empty folder is a class without photos.
+        return _left_out(root, _classes(root, [folder for folder in folders if folder not in notes]), notes)
     if others:
         raise AtlasError(
             f"{root.path} mixes split folders with others ({_listed(others)}): move the others away, or give them the "
             f"name of a split ({KNOWN_SPLITS}); if all are classes, put their photos directly into them"
         )
-    warnings = [f"{_listed(without)} beside the split folders: no photo in it, left out"] if without else []
     layout = _homework(root, splits) if not any(folder.folders for folder in splits) else _splits(root, splits)
-    ignored = [name_below(root.path, path) for folder in without for path in folder.all_files()]
-    return replace(layout, ignored=tuple(sorted([*layout.ignored, *ignored])), warnings=(*warnings, *layout.warnings))
+    return _left_out(root, layout, without)
+
+
+def unknown_layout(root: Folder) -> AtlasError:
+    """The error of a folder in which nothing is known."""
+    if not root.files and not root.folders:
+        return AtlasError(f"{root.path} is empty: {EXPECTED}")
+    return AtlasError(
+        f"{root.path} has no layout known here (it holds {described(root)}): {EXPECTED}{table_hint(root)}"
+    )
+
+
+def table_hint(root: Folder) -> str:
+    """What to do with a table that may hold the labels, but has another name."""
+    tables = [path.name for path in root.files if path.suffix.lower() in (".csv", ".tsv", ".parquet")]
+    return (
+        f"; if {tables[0]} says what the photos are, call it labels{Path(tables[0]).suffix.lower()}" if tables else ""
+    )
 
 
 def strays(root: Folder, folder: Folder) -> tuple[list[Rejected], list[str]]:
@@ -99,15 +119,26 @@ def near_names(classes: Iterable[str]) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
+def _looked_into(root: Folder, wrapper: Folder) -> Layout:
+    """The layout inside the one folder that holds all others, as archives have it."""
+    layout = class_folder_layout(root, wrapper.folders)
+    ignored = [name_below(root.path, path) for path in wrapper.files]
+    return replace(layout, ignored=tuple(sorted([*layout.ignored, *ignored])))
+
+
+def _left_out(root: Folder, layout: Layout, folders: Sequence[Folder]) -> Layout:
+    """``layout`` with a warning that ``folders`` beside its own hold no photos."""
+    if not folders:
+        return layout
+    ignored = [name_below(root.path, path) for folder in folders for path in folder.all_files()]
+    warning = f"no photo in {_listed(folders)}: left out"
+    return replace(layout, ignored=tuple(sorted([*layout.ignored, *ignored])), warnings=(warning, *layout.warnings))
+
+
 def _classes(root: Folder, folders: Sequence[Folder]) -> Layout:
-    if not any(_photos(folder.all_files()) for folder in folders) and not any(folder.files for folder in folders):
-        raise AtlasError(f"{root.path} has no layout known here (it holds {described(root)}): {EXPECTED}")
     flat = [folder for folder in folders if _photos(folder.files)]
     if not flat and len(folders) == 1:
-        raise AtlasError(
-            f"{root.path} has no layout known here (it holds {described(root)}): {EXPECTED}; if "
-            f"{folders[0].name}/ is such a folder, move what it holds up"
-        )
+        raise unknown_layout(root)
     if not flat and all(folder.folders and all(split_of(part.name) for part in folder.folders) for folder in folders):
         return _classes_with_splits(root, folders)
     warnings = []

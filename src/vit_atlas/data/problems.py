@@ -94,7 +94,9 @@ def _class_problems(layout: Layout, inspections: Sequence[Inspection]) -> list[s
         why = _first_reason(layout, ours) if ours else "none of its photos is there"
         problems.append(f"{_classes(empty, 'no usable photo')} ({why}): add photos or remove the class")
     if len(layout.classes) == 1:
-        problems.append(f"it has one class only, `{layout.classes[0]}`: two classes are needed to tell apart")
+        tables = [name for name in layout.ignored if name.lower().endswith((".csv", ".tsv", ".parquet"))]
+        hint = f"; if {tables[0]} says what the photos are, call it labels.csv" if tables else ""
+        problems.append(f"it has one class only, `{layout.classes[0]}`: two classes are needed to tell apart{hint}")
     single = [name for name in layout.classes if counts[name] == 1] if layout.splits <= {"train"} else []
     if single:
         photo = next(i.candidate.image_id for i in inspections if not i.reason and i.candidate.class_name in single)
