@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,14 @@ from vit_atlas.captioning.model.captioner import SearchOptions
 from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.captioning.train import run
 from vit_atlas.captioning.train.run import train_captioner
+from vit_atlas.code_hash import module_path
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
 from vit_atlas.settings import CatrSettings, HubSettings
 from vit_atlas.training.callbacks import Progress
+
+READ_BYTES = Path.read_bytes
 
 
 def captions_of(split):
@@ -141,3 +146,26 @@ def test_weights_that_were_cut_off_are_one_sentence(project, small, name):
 def test_bfloat16_trains_with_no_accelerator_either(project, small):
     train_captioner(small.model_copy(update={"precision": "bfloat16"}))
     assert (project / "build" / "captioner" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("change", ["code", "processor", "versions"])
+def test_features_are_computed_anew_when_what_makes_them_changed(project, small, monkeypatch, change):
+    """The features outlive the training, so that the next one finds them: only while they are what it would compute."""
+    settings = small.model_copy(update={"epochs": 1})
+    train_captioner(settings)
+    seen = []
+    original = ViTBackbone.__call__
+    monkeypatch.setattr(ViTBackbone, "__call__", lambda self, photos: seen.append(1) or original(self, photos))
+    train_captioner(settings)
+    assert not seen
+    if change == "code":
+        path = module_path("vit_atlas.captioning.model.backbones")
+        content = path.read_bytes()
+        monkeypatch.setattr(Path, "read_bytes", lambda self: content + b"#" if self == path else READ_BYTES(self))
+    elif change == "processor":
+        path = project / "build" / "model" / "preprocessor_config.json"
+        path.write_text(path.read_text().replace("0.4", "0.7"))
+    else:
+        monkeypatch.setattr("transformers.__version__", "0.0.1")
+    train_captioner(settings)
+    assert seen

@@ -56,18 +56,19 @@ def test_key_is_that_of_the_result(tmp_path: Path) -> None:
     manifest.write_text("a")
     weights = {"w": torch.ones(3)}
 
-    def key(**changed: object) -> str:
+    def key(code: str = "c", **changed: object) -> str:
         sections = {
             "model": tiny(ModelSettings),
             "augment": tiny(AugmentSettings),
             "finetune": tiny(FinetuneSettings, **changed),  # type: ignore[arg-type]
         }
-        return run_key(manifest, sections, weights)
+        return run_key(manifest, sections, weights, code)
 
     first = key()
     assert key() == first
     assert key(workers=3) == first
     assert key(epochs=9) != first
+    assert key(code="other") != first
     weights["w"] = torch.zeros(3)
     assert key() != first
     weights["w"] = torch.ones(3)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import PIL
 
+from vit_atlas.code_hash import code_hash
 from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.photos import PhotoFacts
 
@@ -125,11 +126,8 @@ class Remembered:
 
 def _fingerprint(max_pixels: int) -> str:
     """Changes with everything but the files that an inspection depends on."""
-    sources = (
-        Path(__file__).with_name(name).read_bytes()
-        for name in ("perceptual.py", "photos.py", "remembered.py", "verify.py")
-    )
-    return hashlib.sha256(b"\0".join((*sources, PIL.__version__.encode(), str(max_pixels).encode()))).hexdigest()[:16]
+    parts = (code_hash("vit_atlas.data.verify"), PIL.__version__, str(max_pixels))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _recalled(database: sqlite3.Connection, candidate: Candidate, state: str) -> Inspection | None:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from vit_atlas.code_hash import code_hash
 from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import read_classes, read_manifest
 from vit_atlas.errors import AtlasError
@@ -48,7 +49,7 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
     classifier = load_pretrained(model, classes, settings.seed)
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
     initial = classifier.model.state_dict()
-    checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial)))
+    checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial, code_hash(__name__))))
     if settings.head_init == "probe" and from_first(checkpoints.latest) is None:
         start_from_probe(classifier, train, val, settings.batch_size)
     photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))

@@ -18,18 +18,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import vit_atlas
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file, write_json
 from vit_atlas.io.plain import canonical_json
 from vit_atlas.paths import CHECKPOINTS
 from vit_atlas.training.processes import count
 
-_CODE = ("training", "finetune", "models", "data/augmentation.py", "data/photos.py")
 _MARK = "complete.json"
 
 
-def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, Tensor]) -> str:
+def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, Tensor], code: str) -> str:
     """Hash of all that a training's result depends on, so that nobody resumes a training that was another one.
 
     Args:
@@ -37,6 +35,7 @@ def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, T
         settings: sections by name. ``finetune.workers`` changes no result and does not count; of processes it is the
             number that really train.
         initial: the weights that training starts from.
+        code: hash of the code that trains (:func:`vit_atlas.code_hash.code_hash`).
     """
     digest = hashlib.sha256(manifest.read_bytes())
     plain = {name: section.model_dump(mode="json") for name, section in settings.items()}
@@ -44,20 +43,9 @@ def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, T
     plain["finetune"]["processes"] = count()
     digest.update(canonical_json(plain).encode())
     digest.update(" ".join(library.__version__ for library in (torch, torchvision, transformers)).encode())
-    for source in sources(*_CODE):
-        digest.update(source.read_bytes())
+    digest.update(code.encode())
     digest.update(_weights_hash(initial).encode())
     return digest.hexdigest()[:32]
-
-
-def sources(*names: str) -> list[Path]:
-    """The package's files of these names; of a folder, all its modules."""
-    root = Path(vit_atlas.__file__).parent
-    found: list[Path] = []
-    for name in names:
-        place = root / name
-        found += sorted(place.glob("*.py")) if place.is_dir() else [place]
-    return found
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from vit_atlas.captioning.model.efficientnet import EfficientNetBackbone, hash_of
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.plain import canonical_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.models.geometry import Size, token_layout
 from vit_atlas.models.hub import quiet
@@ -40,7 +41,7 @@ class Backbone(Protocol):
         ...
 
     def fingerprint(self) -> bytes:
-        """Hash of the weights."""
+        """Hash of the weights and of how photos are prepared for them."""
         ...
 
     def to(self, device: torch.device) -> "Backbone":
@@ -85,7 +86,7 @@ class ViTBackbone:
 
     def fingerprint(self) -> bytes:
         """See :class:`Backbone`."""
-        return hash_of(self._model.state_dict())
+        return hash_of(self._model.state_dict()) + canonical_json(self._processor.to_dict()).encode()
 
     def to(self, device: torch.device) -> "ViTBackbone":
         """See :class:`Backbone`."""

@@ -7,24 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
+import torch
+import transformers
 from tqdm import tqdm
 
 from vit_atlas.captioning.model.backbones import Backbone
+from vit_atlas.code_hash import code_hash
 from vit_atlas.data.photos import open_photo
 from vit_atlas.io.files import atomic_file, require_free_space, reserve, telling_full_disk
 
 BATCH = 32
 
 
-def photos_key(paths: Sequence[Path], description: Any, weights: bytes) -> str:
-    """Hash of all that the features of ``paths`` depend on: their bytes and order, and the backbone.
+def features_key(paths: Sequence[Path], description: Any, backbone: Backbone) -> str:
+    """Hash of all that the features of ``paths`` depend on.
+
+    That is the photos' bytes and order, the backbone's settings, weights and preprocessing, the code of this module and
+    all behind it, and the libraries' versions.
 
     Args:
         paths: photos.
         description: the backbone's settings; its text counts.
-        weights: hash of the backbone's weights.
+        backbone: what computes the features.
     """
-    digest = hashlib.sha256(repr(description).encode() + weights)
+    versions = [library.__version__ for library in (torch, transformers, PIL)]
+    digest = hashlib.sha256(repr((description, versions, code_hash(__name__))).encode() + backbone.fingerprint())
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:32]

@@ -13,12 +13,13 @@ from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
 from vit_atlas.captioning.model.trained import DESCRIPTION, save_captioner
 from vit_atlas.captioning.model.vocabulary import learn_vocabulary
 from vit_atlas.captioning.train import learning
-from vit_atlas.captioning.train.features import cached_features, photos_key
+from vit_atlas.captioning.train.features import cached_features, features_key
+from vit_atlas.code_hash import code_hash
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
 from vit_atlas.settings import Captioner, CaptionerSettings
-from vit_atlas.training.checkpoints import Checkpoints, only_one, sources
+from vit_atlas.training.checkpoints import Checkpoints, only_one
 from vit_atlas.training.loop import deterministic
 from vit_atlas.training.processes import count
 
@@ -67,7 +68,7 @@ def _train(
     torch.manual_seed(settings.seed)
     fresh = CaptionNetwork(shape)
     paths = [photo.path for photo in [*train, *val]]
-    key = photos_key(paths, describe_backbone(settings), backbone.fingerprint())
+    key = features_key(paths, describe_backbone(settings), backbone)
     features = cached_features(paths, backbone, FEATURES, key)
     checkpoints = Checkpoints(_run_key(settings, shape, train, val, key))
     learning.fit_captioner(
@@ -93,12 +94,10 @@ def _run_key(
 ) -> str:
     """Hash of all that a training's result depends on, so that nobody resumes a training that was another one."""
     versions = [library.__version__ for library in (torch, transformers, tokenizers)]
-    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions]
+    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions, code_hash(__name__)]
     digest = hashlib.sha256(repr(parts).encode())
     for photo in [*train, *val]:
         digest.update(repr((photo.name, photo.split, photo.captions)).encode())
-    for source in sources("captioning/train", "captioning/model", "training"):
-        digest.update(source.read_bytes())
     return f"captioner-{digest.hexdigest()[:32]}"
 
 
