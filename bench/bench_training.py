@@ -25,6 +25,7 @@ from PIL import Image
 from torch.nn import functional
 
 from vit_atlas.data.augmentation import PhotoAugmentation
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.optimizer import parameter_groups
 from vit_atlas.finetune.run import train_classifier
 from vit_atlas.models.classifier import Classifier, load_pretrained
@@ -86,7 +87,7 @@ def bare_steps(classifier: Classifier, photos: int, batch_size: int) -> list[flo
     return seconds[1:]
 
 
-def trainer_steps(classifier: Classifier, rows: pd.DataFrame, batch_size: int, trainable: Any) -> list[float]:
+def trainer_steps(classifier: Classifier, photos: Manifest, batch_size: int, trainable: Any) -> list[float]:
     """Seconds from step to step of finetune: loading, augmentation, logs and all; the first one left out."""
     settings = settings_for(batch_size, trainable)
     processor = classifier.processor
@@ -100,8 +101,8 @@ def trainer_steps(classifier: Classifier, rows: pd.DataFrame, batch_size: int, t
     with step_times() as begins, deterministic():
         train_classifier(
             classifier,
-            AugmentedPhotos(rows, augmentation),
-            PlainPhotos(rows[:1], processor),
+            AugmentedPhotos(photos, augmentation),
+            PlainPhotos(Manifest(photos.frame[:1]), processor),
             settings,
             checkpoints,
             Stream(None, None),
@@ -144,8 +145,8 @@ def working_in(folder: Path) -> Any:
         os.chdir(before)
 
 
-def write_photos(count: int) -> pd.DataFrame:
-    """Photos with structure at several scales, and their rows of a manifest."""
+def write_photos(count: int) -> Manifest:
+    """Photos with structure at several scales, listed as a manifest does."""
     generator = np.random.default_rng(0)
     rows = []
     for number in range(count):
@@ -156,7 +157,7 @@ def write_photos(count: int) -> pd.DataFrame:
         path = f"{number}.jpg"
         Image.fromarray(pixels.astype(np.uint8)).save(path, quality=90)
         rows.append({"path": path, "image_id": path, "label": number % len(CLASSES)})
-    return pd.DataFrame(rows)
+    return Manifest(pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

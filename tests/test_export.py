@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.tiny_settings import tiny
 from vit_atlas.cli import commands
-from vit_atlas.data.manifest import COLUMNS
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.errors import AtlasError
 from vit_atlas.export import complete_card, export_model
 from vit_atlas.io.files import write_json
@@ -45,7 +45,7 @@ def make_model(folder: Path, name: str = "embedded", classes: tuple[str, ...] = 
         "finetune": tiny(FinetuneSettings, **settings),
     }
     history = pd.DataFrame({"step": [1, 2, 3], "val_accuracy": [None, 0.8, 0.7]})
-    write_card(folder, sections, pd.DataFrame(rows), history)
+    write_card(folder, sections, Manifest(pd.DataFrame(rows)), history)
     return (folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.io.files import atomic_file
 
 CARD = "README.md"
@@ -70,7 +71,7 @@ results on test photos are not in this folder (`vit-atlas export` adds them).
 
 
 def write_card(
-    folder: str | Path, sections: Mapping[str, BaseModel], manifest: pd.DataFrame, history: pd.DataFrame
+    folder: str | Path, sections: Mapping[str, BaseModel], manifest: Manifest, history: pd.DataFrame
 ) -> None:
     """Write the card of the model in ``folder``, with what training knows.
 
@@ -146,18 +147,18 @@ def _base(name: str) -> str:
     return f"[{base}](https://huggingface.co/{base})" if base else f"A local model, {cell(Path(name).name)},"
 
 
-def _body(folder: Path, name: str, sections: Mapping[str, BaseModel], manifest: pd.DataFrame, accuracy: float) -> str:
+def _body(folder: Path, name: str, sections: Mapping[str, BaseModel], manifest: Manifest, accuracy: float) -> str:
     from vit_atlas.io.files import read_json
 
     size = read_json(folder / "preprocessor_config.json")["size"]
-    counts = manifest["split"].value_counts()
-    train = manifest.loc[manifest["split"] == "train", "class_name"].value_counts().sort_index()
+    counts = manifest.frame["split"].value_counts()
+    train = manifest.split("train").frame["class_name"].value_counts().sort_index()
     return _BODY.format(
         title=cell(_title(name)),
         base=_base(name),
         train=counts.get("train", 0),
         val=counts.get("val", 0),
-        classes=manifest["label"].nunique(),
+        classes=manifest.frame["label"].nunique(),
         splits="\n".join(f"| {split} | {counts.get(split, 0)} |" for split in ("train", "val", "test")),
         names=", ".join(f"{cell(label)} ({count})" for label, count in train.items()),
         fewest=int(train.min()),

@@ -2,22 +2,20 @@
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 
 from tests.finetune.test_run import fill_project
 from tests.tiny_settings import tiny
-from vit_atlas.data.manifest import read_manifest
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.models.classifier import load_pretrained
 from vit_atlas.models.inference import forward, head_of
 from vit_atlas.settings import ModelSettings
 
 
-def rows(name: str) -> pd.DataFrame:
-    manifest = read_manifest()
-    return manifest[manifest["split"] == name]
+def rows(name: str) -> Manifest:
+    return Manifest.read().split(name)
 
 
 def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +26,7 @@ def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch:
     before = head_of(classifier.model).weight.clone()
     start_from_probe(classifier, rows("train"), rows("val"), batch_size=4)
     photos = rows("train")
-    logits = forward(classifier, None, list(photos["path"]), 4, "photos").logits
-    assert (logits.argmax(axis=1) == photos["label"].to_numpy().astype(int)).all()
+    logits = forward(classifier, None, photos.paths, 4, "photos").logits
+    assert (logits.argmax(axis=1) == photos.labels.astype(int)).all()
     assert not torch.equal(head_of(classifier.model).weight, before)
     assert all(torch.equal(value, trunk[name]) for name, value in classifier.model.base_model.state_dict().items())

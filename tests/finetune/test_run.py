@@ -15,7 +15,7 @@ from transformers import pipeline
 
 from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
-from vit_atlas.data.manifest import COLUMNS, write_manifest
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.errors import AtlasError
 from vit_atlas.finetune.run import finetune
 from vit_atlas.io.files import write_json
@@ -72,7 +72,7 @@ def fill_project() -> None:
                 Image.fromarray(pixels).save(path)
             row = dict.fromkeys(COLUMNS, "") | {"image_id": f"{name}/{number}.png", "path": path.as_posix()}
             rows.append(row | {"split": split, "label": label, "class_name": name, "width": 30, "height": 24})
-    write_manifest(pd.DataFrame(rows))
+    Manifest(pd.DataFrame(rows)).write()
     write_json(CLASSES, CLASSES_MADE)
     save_pretrained("vit", Path("pretrained"))
 

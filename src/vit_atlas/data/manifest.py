@@ -166,16 +166,6 @@ class Manifest:
             self.frame.to_csv(temporary, columns=list(COLUMNS), index=False, lineterminator="\n", encoding="utf-8")
 
 
-def read_manifest(path: str | Path = MANIFEST) -> pd.DataFrame:
-    """Read the manifest's table; see :meth:`Manifest.read`."""
-    return Manifest.read(path).frame
-
-
-def write_manifest(frame: pd.DataFrame, path: str | Path = MANIFEST) -> None:
-    """Write a manifest's table; see :meth:`Manifest.write`."""
-    Manifest(frame).write(path)
-
-
 def read_classes(path: str | Path = CLASSES) -> list[str]:
     """Read the class names; the index of a name is its label.
 

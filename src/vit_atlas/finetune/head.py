@@ -1,14 +1,14 @@
 """A head that starts from the linear probe."""
 
-import pandas as pd
 import torch
 
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.probe import fit_probe
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.inference import forward, head_of
 
 
-def start_from_probe(classifier: Classifier, train: pd.DataFrame, val: pd.DataFrame, batch_size: int) -> None:
+def start_from_probe(classifier: Classifier, train: Manifest, val: Manifest, batch_size: int) -> None:
     """Put a linear probe's weights into the classification head, in place.
 
     A random head sends large, random gradients into features that are good already, which costs most where there are
@@ -16,8 +16,8 @@ def start_from_probe(classifier: Classifier, train: pd.DataFrame, val: pd.DataFr
 
     Args:
         classifier: with its pretrained weights.
-        train: rows of the manifest that the probe is fitted on, without augmentation.
-        val: rows that choose the probe's strength.
+        train: photos that the probe is fitted on, without augmentation.
+        val: photos that choose the probe's strength.
         batch_size: photos a pass.
 
     Raises:
@@ -30,10 +30,10 @@ def start_from_probe(classifier: Classifier, train: pd.DataFrame, val: pd.DataFr
     head = head_of(classifier.model)
     splits = {"train": train, "val": val}
     features = {
-        name: forward(None, classifier, list(rows["path"]), batch_size, f"Head: {name} photos").features
-        for name, rows in splits.items()
+        name: forward(None, classifier, photos.paths, batch_size, f"Head: {name} photos").features
+        for name, photos in splits.items()
     }
-    labels = {name: rows["label"].to_numpy().astype(int) for name, rows in splits.items()}
+    labels = {name: photos.labels for name, photos in splits.items()}
     probe = fit_probe(features, labels, head.out_features)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weights))

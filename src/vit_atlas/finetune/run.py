@@ -9,8 +9,7 @@ import torch
 
 from vit_atlas.code_hash import code_hash
 from vit_atlas.data.augmentation import PhotoAugmentation
-from vit_atlas.data.manifest import read_classes, read_manifest
-from vit_atlas.errors import AtlasError
+from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.finetune.cache import cached
 from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
@@ -44,8 +43,8 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
 
 
 def _finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
-    manifest, classes = read_manifest(MANIFEST), read_classes(CLASSES)
-    train, val = _rows(manifest, "train"), _rows(manifest, "val")
+    manifest, classes = Manifest.read(), read_classes(CLASSES)
+    train, val = manifest.require("train"), manifest.require("val")
     classifier = load_pretrained(model, classes, settings.seed)
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
     initial = classifier.model.state_dict()
@@ -107,13 +106,6 @@ def train_classifier(
             history = fit(parts.tail, train_tokens, val_tokens, groups, settings, tail_args, checkpoints, stream)
     model.requires_grad_(True).eval().to("cpu")
     return history
-
-
-def _rows(manifest: pd.DataFrame, name: str) -> pd.DataFrame:
-    rows = manifest[manifest["split"] == name]
-    if rows.empty:
-        raise AtlasError(f"{MANIFEST} lists no photo of the split `{name}`: run `dvc repro prepare` again")
-    return rows
 
 
 def _augmentation(classifier: Classifier, settings: AugmentSettings, seed: int) -> PhotoAugmentation:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.utils.data import Dataset, Sampler
 
 from vit_atlas.data.augmentation import PhotoAugmentation
+from vit_atlas.data.manifest import Manifest
 from vit_atlas.data.photos import open_photo
 
 Draw = tuple[int, int]
@@ -19,11 +19,11 @@ worker process, and nothing has to be told when an epoch begins."""
 class AugmentedPhotos(Dataset):
     """Training photos; item (view, index) is ``pixel_values`` (3, height, width) and ``labels``."""
 
-    def __init__(self, rows: pd.DataFrame, augmentation: PhotoAugmentation) -> None:
-        self._paths = rows["path"].tolist()
-        self._ids = rows["image_id"].tolist()
+    def __init__(self, photos: Manifest, augmentation: PhotoAugmentation) -> None:
+        self._paths = photos.paths
+        self._ids = photos.image_ids
         self._augmentation = augmentation
-        self.labels = rows["label"].tolist()
+        self.labels = photos.labels.tolist()
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -37,10 +37,10 @@ class AugmentedPhotos(Dataset):
 class PlainPhotos(Dataset):
     """Photos as the model's processor makes them; item index is ``pixel_values`` and ``labels``."""
 
-    def __init__(self, rows: pd.DataFrame, processor: Any) -> None:
-        self._paths = rows["path"].tolist()
+    def __init__(self, photos: Manifest, processor: Any) -> None:
+        self._paths = photos.paths
         self._processor = processor
-        self.labels = rows["label"].tolist()
+        self.labels = photos.labels.tolist()
 
     def __len__(self) -> int:
         return len(self._paths)
