@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.data.photos import looks_like_photo
+from vit_atlas.data.tree import files_below
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import CAPTIONING_DATA
 
 SPLITS = ("train", "val", "test")
-SUFFIXES = {f".{suffix}" for suffixes in EXTENSIONS.values() for suffix in suffixes}
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,11 @@ def read_photos(folder: str | Path = CAPTIONING_DATA) -> list[Path]:
     """All photos of ``images/``, by name.
 
     Raises:
-        AtlasError: there are none.
+        AtlasError: there are none, or a folder cannot be listed.
     """
     images = Path(folder) / "images"
-    found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    files = files_below(images) if images.is_dir() else []
+    found = sorted(path for path in files if looks_like_photo(path) and path.is_file())
     if not found:
         raise AtlasError(f"{images} holds no photos: put some there, or make the sample with `vit-atlas data stickers`")
     return found

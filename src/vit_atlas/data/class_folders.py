@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
-from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.data.photos import looks_like_photo
 from vit_atlas.data.tree import Folder, name_below, readable
 from vit_atlas.errors import AtlasError
 
@@ -31,8 +31,6 @@ SPLIT_LIKE = re.compile(r"train|trn|test|tst|val|dev|eval|hold.?out")
 NOTES = frozenset(("", ".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".parquet"))
 """Suffixes of files that do not make a folder one of photos."""
 
-IMAGE_SUFFIXES = frozenset(f".{extension}" for group in EXTENSIONS.values() for extension in group)
-
 HOMEWORK_NAME = re.compile(r"(\d+)_.+", re.DOTALL)
 
 EXPECTED = (
@@ -49,11 +47,6 @@ def split_of(name: str) -> str:
 def class_name(folder: Folder) -> str:
     """A folder's name as a class: composed (NFC), as macOS and some archives write accents as signs of their own."""
     return unicodedata.normalize("NFC", readable(folder.name))
-
-
-def looks_like_photo(path: Path) -> bool:
-    """Whether a file's suffix is one of photos."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def class_folder_layout(root: Folder, folders: Sequence[Folder]) -> Layout:

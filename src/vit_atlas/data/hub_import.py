@@ -13,10 +13,10 @@ from typing import Any
 from PIL import Image
 
 from vit_atlas.data.class_folders import split_of
+from vit_atlas.data.junk import is_junk
 from vit_atlas.data.photos import EXTENSIONS
 from vit_atlas.data.stickers.classification import SOURCES
 from vit_atlas.data.stickers.sample import require_ours
-from vit_atlas.data.tree import is_junk
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.names import safe_stems

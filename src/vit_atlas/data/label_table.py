@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
-from vit_atlas.data.class_folders import KNOWN_SPLITS, layout_of, looks_like_photo, split_of
+from vit_atlas.data.class_folders import KNOWN_SPLITS, layout_of, split_of
+from vit_atlas.data.photos import looks_like_photo
 from vit_atlas.data.tree import Folder, name_below
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.tables import Table, read_table

@@ -30,13 +30,9 @@ def find_layout(root: Path) -> Layout:
     """
     if not root.is_dir():
         raise AtlasError(f"{root} is not a folder: put photos there, or run `vit-atlas data stickers` for the sample")
-    try:
-        tree = read_tree(root)
-        masks = take_mask_folders(tree.root)
-        layout = _layout_of(tree.root)
-    except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        raise AtlasError(f"{root} cannot be listed ({error.strerror}{place}): correct its permissions") from None
+    tree = read_tree(root)
+    masks = take_mask_folders(tree.root)
+    layout = _layout_of(tree.root)
     candidates = find_masks(root, layout.candidates, masks)
     used = {candidate.mask for candidate in candidates}
     unused = [path for folder in masks for path in folder.all_files() if path not in used]

@@ -8,8 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vit_atlas.data.candidates import Candidate
-from vit_atlas.data.class_folders import looks_like_photo
-from vit_atlas.data.photos import open_photo
+from vit_atlas.data.photos import looks_like_photo, open_photo
 from vit_atlas.data.tree import Folder, name_below
 from vit_atlas.errors import AtlasError
 

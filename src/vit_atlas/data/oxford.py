@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
-from vit_atlas.data.class_folders import EXPECTED, layout_of, looks_like_photo
-from vit_atlas.data.photos import EXTENSIONS, kind_of_file
+from vit_atlas.data.class_folders import EXPECTED, layout_of
+from vit_atlas.data.photos import EXTENSIONS, kind_of_file, looks_like_photo
 from vit_atlas.data.tree import Folder, name_below
 from vit_atlas.errors import AtlasError
 

@@ -28,6 +28,9 @@ EXTENSIONS = {
 }
 """Formats that are read, with the file extensions that go with them. MPO is what some phones write as .jpg."""
 
+PHOTO_SUFFIXES = frozenset(f".{extension}" for group in EXTENSIONS.values() for extension in group)
+"""Suffixes, in lower case, of files that are taken for photos; a file that is named itself may have any name."""
+
 OPENERS = tuple(name for name in EXTENSIONS if name != "MPO")
 """What Pillow is asked to try; its JPEG reader finds MPO by itself."""
 
@@ -157,6 +160,11 @@ def open_file(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> BufferedRead
         raise PhotoError("no such file", "missing") from None
     except OSError as error:
         raise _explained(error) from None
+
+
+def looks_like_photo(path: Path) -> bool:
+    """Whether a file's suffix is that of a format that is read."""
+    return path.suffix.lower() in PHOTO_SUFFIXES
 
 
 def check_sums(path: str | Path) -> None:

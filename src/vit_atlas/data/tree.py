@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vit_atlas.data.candidates import Rejected
+from vit_atlas.data.junk import is_junk
+from vit_atlas.errors import AtlasError
 
 
 @dataclass
@@ -50,8 +52,25 @@ def read_tree(root: Path) -> Tree:
     """List ``root`` and all below it. Links to folders are followed, each folder is listed once.
 
     Raises:
-        OSError: a folder cannot be listed.
+        AtlasError: a folder cannot be listed.
     """
+    try:
+        return _read_tree(root)
+    except OSError as error:
+        place = f": {readable(error.filename)}" if error.filename else ""
+        raise AtlasError(f"{root} cannot be listed ({error.strerror}{place}): correct its permissions") from None
+
+
+def files_below(root: Path) -> list[Path]:
+    """Everything below ``root`` that is no folder and no junk, sorted by name in each folder.
+
+    Raises:
+        AtlasError: a folder cannot be listed.
+    """
+    return read_tree(root).root.all_files()
+
+
+def _read_tree(root: Path) -> Tree:
     top = Folder(root)
     ignored: list[str] = []
     rejected: list[Rejected] = []
@@ -108,11 +127,6 @@ def name_below(root: Path, path: Path) -> str:
 def readable(name: str) -> str:
     """A file's name as text that can be written: bytes that are no UTF-8 appear as escapes."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def is_junk(name: str) -> bool:
-    """Whether a system or a program left a file or folder of this name."""
-    return name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

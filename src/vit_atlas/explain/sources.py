@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.data.junk import is_junk
+from vit_atlas.data.photos import looks_like_photo
+from vit_atlas.data.tree import files_below
+from vit_atlas.errors import AtlasError
 from vit_atlas.io.names import safe_stems
-
-PHOTO_SUFFIXES = frozenset(f".{extension}" for group in EXTENSIONS.values() for extension in group)
-"""Files of a folder that are taken for photos; a file that is named itself may have any name."""
 
 KINDS = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF"
 
@@ -92,21 +92,16 @@ def _photos_of(argument: str, out: Path) -> tuple[list[Path], str | None]:
             return [path], None
     except OSError as error:
         return [], f"{shown(argument)} cannot be read ({error.strerror or error})"
+    except AtlasError as error:
+        return [], str(error)
     if not glob.has_magic(argument):
         return [], f"{shown(argument)} does not exist: give photos, folders, globs in quotes, or - for a list on stdin"
     matches = sorted(glob.glob(str(path.expanduser()), recursive=True))  # noqa: PTH207 (Path.glob wants a folder first)
-    photos = [match for match in map(Path, matches) if _is_photo(match) and match.is_file() and not within(match, out)]
+    named = (match for match in map(Path, matches) if looks_like_photo(match) and not is_junk(match.name))
+    photos = [match for match in named if match.is_file() and not within(match, out)]
     return photos, None if photos else f"no photo matches {shown(argument)}"
 
 
 def _in_folder(folder: Path, out: Path) -> Iterator[Path]:
     inside = within(folder, out)
-    for here, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if not inside:
-            folders[:] = [name for name in folders if not within(Path(here, name), out)]
-        yield from (Path(here, name) for name in sorted(files) if _is_photo(Path(name)))
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+    return (path for path in files_below(folder) if looks_like_photo(path) and (inside or not within(path, out)))
