@@ -1,6 +1,7 @@
 """metrics: what the other stages measured, as the numbers and tables that git keeps."""
 
 from vit_atlas.attention import summary as attention
+from vit_atlas.captioning.measure import summary as captions
 from vit_atlas.data import summary as prepared
 from vit_atlas.evaluation import summary as evaluation
 from vit_atlas.interventions import summary as interventions
@@ -14,6 +15,7 @@ SUMMARIES = (
     attention.summarise_embeddings,
     attention.summarise,
     interventions.summarise,
+    captions.summarise,
 )
 
 

@@ -9,6 +9,7 @@ import pytest
 from vit_atlas.code_hash import ROOT, file_closure, module_path
 
 FIGURES_MAY = ("vit_atlas.figures", "vit_atlas.io", "vit_atlas.errors")
+ROOMS = ["attention", "captioning", "evaluation", "interventions", "finetune", "training", "models", "data"]
 LIGHT = (
     "vit_atlas",
     "vit_atlas.settings",
@@ -16,6 +17,7 @@ LIGHT = (
     "vit_atlas.estimates",
     "vit_atlas.attention.methods",
     "vit_atlas.attention.summary",
+    "vit_atlas.captioning.measure.summary",
     "vit_atlas.evaluation.summary",
     "vit_atlas.interventions.summary",
     "vit_atlas.data.summary",
@@ -40,7 +42,7 @@ def test_figures_draw_plain_values(module: str) -> None:
     assert not foreign
 
 
-@pytest.mark.parametrize("room", ["attention", "evaluation", "interventions", "finetune", "training", "models", "data"])
+@pytest.mark.parametrize("room", ROOMS)
 def test_rooms_that_measure_draw_nothing(room: str) -> None:
     for module in modules(room):
         assert "matplotlib" not in imports_of(module), module

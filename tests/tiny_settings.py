@@ -16,6 +16,7 @@ from vit_atlas.settings import (
     HubSettings,
     InterventionSettings,
     ModelSettings,
+    NoCaptionerSettings,
     Section,
     Settings,
 )
@@ -112,6 +113,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "precision": "auto",
     },
     CatrSettings: {"kind": "catr", "checkpoint": None, "sha256": None},
+    NoCaptionerSettings: {"kind": "none"},
     HubSettings: {"kind": "hub", "name": "somebody/captioner", "revision": None},
     CaptionsSettings: {
         "beams": 3,
@@ -160,7 +162,7 @@ def params_text(**changes: dict[str, Any]) -> str:
     """A params.yaml with its documentation, with ``changes`` by section."""
     lines = []
     for name, values in params(**changes).items():
-        models = (SECTIONS[name], CatrSettings, HubSettings)
+        models = (SECTIONS[name], CatrSettings, HubSettings, NoCaptionerSettings)
         model = next(one for one in models if one.model_fields.keys() == values.keys())
         lines += ["", f"# {model.__doc__}", f"{name}:"]
         for key, value in values.items():

@@ -216,4 +216,7 @@ def write_captions(name: str) -> None:
         {"name": "empty.jpg", "words": [], "references": [], "outlines": {}},
     ]
     write_photo(folder / "photos" / "0.jpg")
-    write_json(folder / "captions.json", {"photos": [photo | common for photo in photos], "layer": None, "head": None})
+    write_json(
+        folder / "captions.json",
+        {"photos": [photo | common for photo in photos], "view": "mean over layers, mean over heads"},
+    )

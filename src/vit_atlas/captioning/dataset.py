@@ -36,6 +36,19 @@ class NounMask:
     path: Path
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A photo to caption, and what people know of it."""
+
+    name: str
+    """Path under images/, with slashes."""
+    path: Path
+    captions: tuple[str, ...] = ()
+    """What people wrote; empty where nobody did."""
+    things: tuple[NounMask, ...] = ()
+    """Masks of nouns."""
+
+
 def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
     """Read ``captions.csv`` (image, caption and, if there, split) beside ``images/``; one entry a photo, in file order.
 

@@ -9,11 +9,16 @@ from vit_atlas.io.files import read_json
 from vit_atlas.paths import CAPTIONER
 
 
+def captions_are_off(folder: Path = CAPTIONER) -> bool:
+    """Whether caption-train wrote down that nothing is captioned (`captioner.kind: none`)."""
+    return (folder / DESCRIPTION).is_file() and read_json(folder / DESCRIPTION)["kind"] == "none"
+
+
 def open_captioner(folder: Path = CAPTIONER) -> Captioner:
     """The captioner that ``folder`` holds or names.
 
     Raises:
-        AtlasError: it cannot be had.
+        AtlasError: there is none, or it cannot be opened.
     """
     if not (folder / DESCRIPTION).is_file():
         raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")

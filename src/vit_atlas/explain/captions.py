@@ -5,14 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from vit_atlas.captioning.measure.word_maps import View
 from vit_atlas.captioning.model.captioner import Captioner, SearchOptions
-from vit_atlas.captioning.model.words import Caption
-from vit_atlas.captioning.opening import open_captioner
-from vit_atlas.errors import AtlasError
+from vit_atlas.captioning.opening import captions_are_off, open_captioner
 from vit_atlas.figures.captions import WordPanel
 from vit_atlas.paths import CAPTIONER
 from vit_atlas.settings import settings_outside_a_project
@@ -60,28 +57,19 @@ class Writer:
         options = SearchOptions(settings.max_length, settings.beams, settings.length_penalty)
         (caption,) = self._captioner.caption([photo], options)
         view = View(settings.layer, settings.head) if self._own else View(None, None)
-        self._require(view, caption)
+        if caption.words:
+            view.require(caption, str(self.folder))
         words = tuple(WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words)
-        return Written(caption.text, caption.ended, words, _note(view))
+        note = f"cross-attention, {view}; p is the word's probability after the words before it"
+        return Written(caption.text, caption.ended, words, note)
 
     @cached_property
     def _captioner(self) -> Captioner:
         return open_captioner(self.folder)
 
-    def _require(self, view: View, caption: Caption) -> None:
-        layers, heads = caption.words[0].maps.shape[:2] if caption.words else (np.inf, np.inf)
-        if view.layer is not None and not -layers <= view.layer < layers:
-            raise AtlasError(f"captions.layer is {view.layer}, and {self.folder} has {layers} decoder layers")
-        if view.head is not None and view.head >= heads:
-            raise AtlasError(f"captions.head is {view.head}, and the layers of {self.folder} have {heads} heads")
-
 
 def has_captioner(wanted: Path | None, captions: bool) -> bool:
-    """Whether there is a captioner to use: one that is asked for must be, build/captioner may be."""
-    return captions and (wanted is not None or CAPTIONER.is_dir())
-
-
-def _note(view: View) -> str:
-    layer = "mean over layers" if view.layer is None else f"layer {view.layer}"
-    head = "mean over heads" if view.head is None else f"head {view.head}"
-    return f"cross-attention, {layer}, {head}; p is the word's probability after the words before it"
+    """Whether there is a captioner to use: one that is asked for must be, build/captioner may be, and may hold none."""
+    if not captions or wanted is not None:
+        return captions
+    return CAPTIONER.is_dir() and not captions_are_off()

@@ -9,12 +9,12 @@ holds the words, and ``photos/`` thumbnails.
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vit_atlas.captioning.dataset import NounMask
+from vit_atlas.captioning.dataset import Subject
 from vit_atlas.captioning.measure.word_maps import View, noun_masks
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import open_photo
@@ -23,38 +23,15 @@ from vit_atlas.io.files import write_json
 from vit_atlas.page_data.thumbnails import outline, save_thumbnail
 
 
-class Pictured(Protocol):
-    """A photo that was captioned, and what people know of it."""
-
-    @property
-    def name(self) -> str:
-        """Its name under images/."""
-
-    @property
-    def path(self) -> Path:
-        """Where it lies."""
-
-    @property
-    def captions(self) -> tuple[str, ...]:
-        """What people wrote."""
-
-    @property
-    def things(self) -> tuple[NounMask, ...]:
-        """Masks of nouns."""
-
-
-def save_words(
-    folder: Path, subjects: Sequence[Pictured], stems: Sequence[str], kept: dict[str, Caption], view: View
-) -> None:
-    """Write the captions ``kept`` of ``subjects`` into ``folder``; ``stems`` name their thumbnails.
+def save_words(folder: Path, captions: Sequence[tuple[Subject, Caption]], stems: Sequence[str], view: View) -> None:
+    """Write captions with their photos into ``folder``; ``stems`` name the thumbnails.
 
     Raises:
         AtlasError: a photo or a mask cannot be read.
     """
     arrays: dict[str, np.ndarray] = {}
     photos: list[dict[str, Any]] = []
-    for subject, stem in zip(subjects, stems, strict=True):
-        caption = kept[subject.name]
+    for (subject, caption), stem in zip(captions, stems, strict=True):
         photo = open_photo(subject.path)
         for name, maps in _maps(caption, view).items():
             key = f"{name}_{len(photos)}"
@@ -62,7 +39,7 @@ def save_words(
         save_thumbnail(photo, folder / "photos" / f"{stem}.jpg")
         photos.append(_entry(subject, photo, stem, caption))
     write_arrays(folder / "maps.npz", arrays)
-    write_json(folder / "captions.json", {"photos": photos, "layer": view.layer, "head": view.head})
+    write_json(folder / "captions.json", {"photos": photos, "view": str(view)})
 
 
 def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
@@ -75,7 +52,7 @@ def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
     }
 
 
-def _entry(subject: Pictured, photo: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
+def _entry(subject: Subject, photo: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
     masks = noun_masks(subject.things, (photo.height, photo.width), subject.path)
     return {
         "name": subject.name,

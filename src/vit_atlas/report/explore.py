@@ -114,9 +114,7 @@ def captions() -> dict[str, Any] | None:
             | {"photo": _jpeg(folder / photo["photo"]), "grid": grid, "layers": layers}
             | (blob(own) if own else {})
         )
-    layer = "mean over layers" if content["layer"] is None else f"layer {content['layer']}"
-    head = "mean over heads" if content["head"] is None else f"head {content['head']}"
-    return plain({"photos": photos, "view": f"{layer}, {head}"})
+    return plain({"photos": photos, "view": content["view"]})
 
 
 def _belongs(name: str, index: int) -> bool:

@@ -216,18 +216,25 @@ class CatrSettings(Section):
     """CATR v3 as published: ResNet-101 and transformer, trained on COCO."""
 
     kind: Literal["catr"]
-    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    """Who writes captions: `trained` on data/captioning, `catr` as published, `hub`, a model of the hub, or `none`."""
     checkpoint: str | None
     """A file with CATR v3's weights; null downloads the published one."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
     """The file's expected hash; null expects the one of its first use."""
 
 
+class NoCaptionerSettings(Section):
+    """No captions: caption-train and caption-attn do nothing."""
+
+    kind: Literal["none"]
+    """Who writes captions: `trained` on data/captioning, `catr` as published, `hub`, a model of the hub, or `none`."""
+
+
 class HubSettings(Section):
     """A published captioner of the Hugging Face hub."""
 
     kind: Literal["hub"]
-    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    """Who writes captions: `trained` on data/captioning, `catr` as published, `hub`, a model of the hub, or `none`."""
     name: Annotated[str, Field(min_length=1)]
     """Hub id or folder of a VisionEncoderDecoderModel or BLIP captioner."""
     revision: str | None
@@ -238,7 +245,7 @@ class CaptionerSettings(Section):
     """The pipeline's own captioner, and how it is trained."""
 
     kind: Literal["trained"]
-    """Who writes the captions: `trained` on data/captioning, `catr` as published, or `hub`, a model of the hub."""
+    """Who writes captions: `trained` on data/captioning, `catr` as published, `hub`, a model of the hub, or `none`."""
     backbone: Literal["model", "efficientnet_lite2"]
     """What a trained captioner sees through, frozen: the pipeline's ViT (build/model), or an ImageNet CNN."""
     image_size: Annotated[Integer, Field(ge=32)] | None
@@ -287,7 +294,7 @@ class CaptionerSettings(Section):
         return heads
 
 
-Captioner = CaptionerSettings | CatrSettings | HubSettings
+Captioner = CaptionerSettings | CatrSettings | HubSettings | NoCaptionerSettings
 
 
 class CaptionsSettings(Section):

@@ -13,8 +13,8 @@ References:
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,40 +40,45 @@ REACH = 3
 Array = np.ndarray
 
 
-@dataclass
-class Tally:
-    """Values gathered from all captions, by name."""
-
-    values: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, name: str, value: float) -> None:
-        """Add one value."""
-        self.values.setdefault(name, []).append(value)
-
-    def take(self, other: "Tally") -> None:
-        """Add all values of another."""
-        for name, values in other.values.items():
-            self.values.setdefault(name, []).extend(values)
-
-    def means(self, names: Iterable[str]) -> dict[str, float | None]:
-        """The mean of each, None where there is no value."""
-        return {name: float(np.mean(self.values[name])) if self.values.get(name) else None for name in names}
-
-    def count(self, name: str) -> int:
-        """How many values there are."""
-        return len(self.values.get(name, []))
+Scores = dict[str, list[float]]
+"""Values by name, such as ``noun_mass``: one for each word (or pair of words) that has it."""
 
 
 @dataclass(frozen=True)
 class View:
-    """Which map of a word is looked at: one layer and head, or the mean over all where None."""
+    """Which map of a word counts: one layer and head, or the mean over all where None."""
 
     layer: int | None = None
     head: int | None = None
 
+    def __str__(self) -> str:
+        layer = "mean over layers" if self.layer is None else f"layer {self.layer}"
+        head = "mean over heads" if self.head is None else f"head {self.head}"
+        return f"{layer}, {head}"
+
     def of(self, word: Word) -> Array:
         """The map (rows, columns), summing to 1."""
         return word.map(self.layer, self.head)
+
+    def require(self, caption: Caption, captioner: str) -> None:
+        """Check that the layer and head exist in the maps of a caption.
+
+        Args:
+            caption: with at least one word.
+            captioner: how the message calls what wrote it.
+
+        Raises:
+            AtlasError: they do not.
+        """
+        layers, heads = caption.words[0].maps.shape[:2]
+        if self.layer is not None and not -layers <= self.layer < layers:
+            raise AtlasError(
+                f"captions.layer is {self.layer}, and {captioner} has {layers} decoder layers: use 0 to {layers - 1}"
+            )
+        if self.head is not None and self.head >= heads:
+            raise AtlasError(
+                f"captions.head is {self.head}, and the layers of {captioner} have {heads} heads: use 0 to {heads - 1}"
+            )
 
 
 def noun_masks(things: Sequence[NounMask], size: tuple[int, int], photo: Path) -> dict[str, Array]:
@@ -94,41 +99,26 @@ def noun_masks(things: Sequence[NounMask], size: tuple[int, int], photo: Path) -
     return masks
 
 
-def tally_caption(tally: Tally, caption: Caption, masks: dict[str, Array], nouns: set[str], view: View) -> None:
-    """Add what one caption says to ``tally``.
+def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view: View) -> Scores:
+    """Score the words of one caption.
 
     Args:
-        tally: where values go.
         caption: with its maps.
         masks: of the photo, by noun; may be empty.
         nouns: all nouns that have a mask in any photo.
         view: which maps count.
     """
+    scores: Scores = {}
     for word in caption.words:
         kind = _kind(word.text, nouns)
         if kind:
-            tally.add(f"{kind}_entropy", entropy(view.of(word)))
+            _add(scores, f"{kind}_entropy", entropy(view.of(word)))
         if kind == "noun" and word.text in masks and usable(masks[word.text]):
-            _tally_noun(tally, word, masks[word.text], view)
-    _tally_neighbours(tally, caption.words, nouns, view)
+            _score_noun(scores, word, masks[word.text], view)
+    _score_neighbours(scores, caption.words, nouns, view)
     if len(masks) == 2:
-        _tally_balance(tally, caption.words, list(masks.values()), nouns, view)
-
-
-def look_metrics(tally: Tally, layers: int) -> dict[str, float | int | None]:
-    """All numbers of this module by name; None where no caption had what one needs."""
-    mass = ["noun_mass", *(f"noun_mass_{name}" for name in BASELINES)]
-    pointing = ["noun_pointing", *(f"noun_pointing_{name}" for name in BASELINES)]
-    by_layer = [f"noun_mass_layer_{layer}" for layer in range(layers)]
-    sentences = ["article_noun_correlation", "other_neighbours_correlation", "noun_entropy", "relation_entropy"]
-    balance = [f"{kind}_{part}_mass" for kind in ("noun", "relation") for part in ("both", "lesser")]
-    return {
-        "nouns_scored": tally.count("noun_mass"),
-        **tally.means([*mass, *pointing, *by_layer]),
-        "article_noun_pairs": tally.count("article_noun_correlation"),
-        "relation_words": tally.count("relation_entropy"),
-        **tally.means([*sentences, *balance]),
-    }
+        _score_balance(scores, caption.words, list(masks.values()), nouns, view)
+    return scores
 
 
 def entropy(values: Array) -> float:
@@ -144,40 +134,44 @@ def correlation(first: Array, second: Array) -> float | None:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
+def _add(scores: Scores, name: str, value: float) -> None:
+    scores.setdefault(name, []).append(value)
+
+
 def _kind(text: str, nouns: set[str]) -> str | None:
     if text in nouns:
         return "noun"
     return "relation" if text in RELATIONS else None
 
 
-def _tally_noun(tally: Tally, word: Word, mask: Array, view: View) -> None:
+def _score_noun(scores: Scores, word: Word, mask: Array, view: View) -> None:
     chosen = view.of(word)
     gaussian = centre_gaussian(*chosen.shape).numpy()
     layers = [word.map(layer) for layer in range(len(word.maps))]
-    scores = _scores([chosen, np.full_like(chosen, 1 / chosen.size), gaussian, *layers], mask)
+    found = _scores([chosen, np.full_like(chosen, 1 / chosen.size), gaussian, *layers], mask)
     for index, suffix in enumerate(["", *(f"_{name}" for name in BASELINES)]):
-        tally.add(f"noun_mass{suffix}", scores.mass[index])
+        _add(scores, f"noun_mass{suffix}", found.mass[index])
         # An even map points anywhere, so it hits as often as the mask is large.
-        hit = scores.mass if suffix == "_uniform" else scores.pointing
-        tally.add(f"noun_pointing{suffix}", hit[index])
-    for layer, share in enumerate(scores.mass[3:]):
-        tally.add(f"noun_mass_layer_{layer}", share)
+        hit = found.mass if suffix == "_uniform" else found.pointing
+        _add(scores, f"noun_pointing{suffix}", hit[index])
+    for layer, share in enumerate(found.mass[3:]):
+        _add(scores, f"noun_mass_layer_{layer}", share)
 
 
-def _tally_neighbours(tally: Tally, words: Sequence[Word], nouns: set[str], view: View) -> None:
+def _score_neighbours(scores: Scores, words: Sequence[Word], nouns: set[str], view: View) -> None:
     phrases = _phrases(words, nouns)
     for first, last in phrases:
         value = correlation(view.of(words[first]), view.of(words[last]))
         if value is not None:
-            tally.add("article_noun_correlation", value)
+            _add(scores, "article_noun_correlation", value)
     inside = {index for first, last in phrases for index in range(first, last)}
     for index in range(len(words) - 1):
         value = None if index in inside else correlation(view.of(words[index]), view.of(words[index + 1]))
         if value is not None:
-            tally.add("other_neighbours_correlation", value)
+            _add(scores, "other_neighbours_correlation", value)
 
 
-def _tally_balance(tally: Tally, words: Sequence[Word], masks: list[Array], nouns: set[str], view: View) -> None:
+def _score_balance(scores: Scores, words: Sequence[Word], masks: list[Array], nouns: set[str], view: View) -> None:
     """How much of each word's map lies on the two objects together, and on the one that has less."""
     if not all(usable(mask) for mask in masks):
         return
@@ -185,8 +179,8 @@ def _tally_balance(tally: Tally, words: Sequence[Word], masks: list[Array], noun
         kind = _kind(word.text, nouns)
         if kind:
             shares = [_scores([view.of(word)], mask).mass[0] for mask in masks]
-            tally.add(f"{kind}_both_mass", min(sum(shares), 1.0))
-            tally.add(f"{kind}_lesser_mass", min(shares))
+            _add(scores, f"{kind}_both_mass", min(sum(shares), 1.0))
+            _add(scores, f"{kind}_lesser_mass", min(shares))
 
 
 def _phrases(words: Sequence[Word], nouns: set[str]) -> list[tuple[int, int]]:

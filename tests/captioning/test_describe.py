@@ -6,19 +6,31 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.tiny_settings import VALUES, params_text, tiny
-from vit_atlas.captioning.measure.atlas import make_caption_atlas
+from tests.tiny_settings import VALUES, params_text, tiny, tiny_settings
+from vit_atlas.captioning.measure.describe import describe
+from vit_atlas.captioning.measure.summary import summarise
+from vit_atlas.captioning.measure.word_maps import View
+from vit_atlas.captioning.opening import open_captioner
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.errors import AtlasError
+from vit_atlas.explain.captions import has_captioner
 from vit_atlas.io.arrays import LEVELS, read_arrays, unpack_maps
 from vit_atlas.io.files import read_json
-from vit_atlas.settings import CaptionsSettings, CatrSettings
+from vit_atlas.io.summary import write_summary
+from vit_atlas.pictures.captions import write_and_draw
+from vit_atlas.settings import CaptionsSettings, CatrSettings, NoCaptionerSettings
 
 
 @pytest.fixture
 def trained(project, small):
     train_captioner(small.model_copy(update={"epochs": 12}))
     return project
+
+
+def make_caption_atlas(settings: CaptionsSettings) -> None:
+    """What the stages caption-attn and metrics do."""
+    write_and_draw(describe(open_captioner(), settings), View(settings.layer, settings.head))
+    write_summary(summarise(tiny_settings(captions=settings.model_dump())))
 
 
 def pictures():
@@ -91,7 +103,7 @@ def test_photos_without_any_captions_work(trained):
     ("settings", "expected"),
     [
         ({"photos": ("nobody.jpg",)}, r"captions\.photos names nobody\.jpg"),
-        ({"layer": 2}, r"captions\.layer is 2, and the captioner's decoder has 2 layers"),
+        ({"layer": 2}, r"captions\.layer is 2, and the captioner has 2 decoder layers"),
         ({"head": 4}, r"captions\.head is 4"),
     ],
 )
@@ -123,3 +135,14 @@ def test_stages_read_their_own_section(project, root, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         runpy.run_path(str(root / "stages" / "caption_attn.py"), run_name="__main__")
     assert capsys.readouterr().err.startswith("error: none.pth does not exist")
+
+
+def test_no_captioner_is_quick_and_says_so(project, root):
+    Path("params.yaml").write_text(params_text(captioner=VALUES[NoCaptionerSettings]))
+    for stage in ("caption_train", "caption_attn"):
+        runpy.run_path(str(root / "stages" / f"{stage}.py"), run_name="__main__")
+    summary = summarise(tiny_settings(captioner=VALUES[NoCaptionerSettings]))
+    assert summary.metrics == {"captions": "off: captioner.kind is none"}
+    assert [path.name for path in Path("plots/captions").iterdir()] == ["OFF.txt"]
+    assert pd.read_csv("build/captions.csv").empty
+    assert not has_captioner(None, captions=True)

@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.captioning.test_summary import metrics_of
 from vit_atlas.captioning.dataset import NounMask
 from vit_atlas.captioning.measure.word_maps import (
-    Tally,
     View,
     correlation,
     entropy,
-    look_metrics,
     noun_masks,
-    tally_caption,
+    word_scores,
 )
 from vit_atlas.captioning.model.words import Caption, Word
 from vit_atlas.errors import AtlasError
@@ -27,9 +26,7 @@ def word(text, values):
 
 
 def metrics(words, masks=None, nouns=("dog", "rose")):
-    tally = Tally()
-    tally_caption(tally, Caption(tuple(words), True, 0.0), masks or {}, set(nouns), View())
-    return look_metrics(tally, layers=1)
+    return metrics_of([word_scores(Caption(tuple(words), True, 0.0), masks or {}, set(nouns), View())])
 
 
 def half(side):

@@ -1,0 +1,97 @@
+"""metrics/caption.json from what caption-attn wrote, without a model."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vit_atlas.estimates import Estimate
+from vit_atlas.io.files import read_json
+from vit_atlas.io.frames import read_csv
+from vit_atlas.io.summary import Summary
+from vit_atlas.paths import CAPTION_DATA, CAPTION_METRICS, CAPTIONS
+from vit_atlas.settings import Settings
+
+OFF = {"captions": "off: captioner.kind is none"}
+"""Content of metrics/caption.json where nothing is captioned."""
+
+BASELINES = ("uniform", "gaussian")
+
+DIFFERENCES = {
+    "noun_mass_over_gaussian": ("noun_mass", "noun_mass_gaussian"),
+    "article_noun_over_others": ("article_noun_correlation", "other_neighbours_correlation"),
+    "relation_over_noun_entropy": ("relation_entropy", "noun_entropy"),
+    "relation_over_noun_lesser_mass": ("relation_lesser_mass", "noun_lesser_mass"),
+}
+"""Difference -> the two numbers of metrics/caption.json, the first less the second."""
+
+
+def summarise(settings: Settings) -> Summary:
+    """Read what the stage caption-attn wrote.
+
+    Raises:
+        AtlasError: a file is missing or cannot be read.
+    """
+    if settings.captioner.kind == "none":
+        return Summary(OFF, CAPTION_METRICS)
+    table = read_csv(CAPTIONS, "caption-attn", ("image", "caption", "reference"))
+    words = read_csv(CAPTION_DATA / "words.csv", "caption-attn", ("image", "score"))
+    return Summary(caption_metrics(table, words, read_json(CAPTION_DATA / "texts.json")), CAPTION_METRICS)
+
+
+def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, texts: dict[str, Any]) -> dict[str, Any]:
+    """All numbers of the captions; None where no caption had what one needs.
+
+    Photos are resampled, not words, for the words of one caption are not independent of each other.
+
+    Args:
+        table: one row a photo.
+        words: one row a photo and score, with the sum and the count of its values.
+        texts: scores of the texts.
+    """
+    sums = words.pivot_table(index="image", columns="score", values=["sum", "count"], aggfunc="sum")
+    layers = sum(name.startswith("noun_mass_layer_") for name in words["score"].unique())
+    mass = ["noun_mass", *(f"noun_mass_{name}" for name in BASELINES)]
+    pointing = ["noun_pointing", *(f"noun_pointing_{name}" for name in BASELINES)]
+    by_layer = [f"noun_mass_layer_{layer}" for layer in range(layers)]
+    sentences = ["article_noun_correlation", "other_neighbours_correlation", "noun_entropy", "relation_entropy"]
+    balance = [f"{kind}_{part}_mass" for kind in ("noun", "relation") for part in ("both", "lesser")]
+    metrics = {
+        "photos": len(table),
+        "photos_with_captions": texts["photos_with_captions"],
+        **{name: value for name, value in texts.items() if name not in ("photos_with_captions", "unseen_words")},
+        "unseen_words": texts["unseen_words"],
+        "words_per_caption": float(np.mean([len(text.split()) for text in table["caption"]])),
+        "cut_captions": float((~table["ended"].astype(bool)).mean()),
+        "nouns_scored": _count(sums, "noun_mass"),
+        **{name: _mean(sums, name) for name in (*mass, *pointing, *by_layer)},
+        "article_noun_pairs": _count(sums, "article_noun_correlation"),
+        "relation_words": _count(sums, "relation_entropy"),
+        **{name: _mean(sums, name) for name in (*sentences, *balance)},
+    }
+    for name, (first, second) in DIFFERENCES.items():
+        rows = np.column_stack([_column(sums, kind, key) for key in (first, second) for kind in ("sum", "count")])
+        rows = rows[rows[:, [1, 3]].sum(axis=1) > 0]
+        metrics |= Estimate.of_totals(rows, _difference_of_means).flat(name)
+    return metrics
+
+
+def _column(sums: pd.DataFrame, kind: str, name: str) -> np.ndarray:
+    """Sums or counts (photos,) of a score; zero where a photo does not have it."""
+    if (kind, name) not in sums.columns:
+        return np.zeros(len(sums))
+    return sums[kind, name].fillna(0).to_numpy(float)
+
+
+def _count(sums: pd.DataFrame, name: str) -> int:
+    return int(_column(sums, "count", name).sum())
+
+
+def _mean(sums: pd.DataFrame, name: str) -> float | None:
+    count = _count(sums, name)
+    return float(_column(sums, "sum", name).sum() / count) if count else None
+
+
+def _difference_of_means(totals: np.ndarray) -> np.ndarray:
+    """Of each row (sum, count, sum, count); NaN where a count is zero."""
+    return totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
