@@ -47,6 +47,8 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "weight_decay": 0.05,
         "warmup_ratio": 0.1,
         "label_smoothing": 0.1,
+        "class_weights": "none",
+        "sampling": "natural",
         "trainable_blocks": 3,
         "cached_views": 3,
         "seed": 0,

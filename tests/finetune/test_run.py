@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from transformers import pipeline
+from transformers import EvalPrediction, pipeline
 
 from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
@@ -22,7 +22,7 @@ from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.paths import CHECKPOINTS, CLASSES, HISTORY, MANIFEST, MODEL, TRUNK_CACHE
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
-from vit_atlas.training.loop import NetworkTrainer
+from vit_atlas.training.loop import NetworkTrainer, accuracies, class_weights
 
 CLASSES_MADE = ["blue", "red"]
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["test"]
@@ -330,3 +330,56 @@ def test_a_head_from_the_probe_is_interrupted_and_ends_the_same(project: Path, m
             run(head_init="probe")
     run(head_init="probe")
     assert outputs() == expected
+
+
+def test_a_training_that_makes_things_worse_keeps_its_starting_point_and_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(head_init="probe", learning_rate=3.0, warmup_ratio=0.0)
+    history = pd.read_csv(HISTORY)
+    assert history["step"].iloc[0] == 0
+    assert history["val_accuracy"].iloc[0] == history["val_accuracy"].max() == 1.0
+    assert "no epoch was better on the validation photos than the starting point" in capsys.readouterr().err
+    model = load_finetuned().model
+    start = load_pretrained(tiny(ModelSettings, name="pretrained"), CLASSES_MADE, 0).model
+    assert torch.equal(model.vit.layers[-1].mlp.fc1.weight, start.vit.layers[-1].mlp.fc1.weight)
+
+
+def test_a_training_that_helps_does_not_keep_its_starting_point(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(head_init="random", epochs=6)
+    assert "starting point" not in capsys.readouterr().err
+    assert pd.read_csv(HISTORY)["step"].iloc[0] > 0
+
+
+@pytest.mark.parametrize("way", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
+def test_rare_classes_count_as_much(project: Path, way: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With five photos of one class and four of the other: other weights, the same whether interrupted or not."""
+    manifest = Manifest.read()
+    Manifest(manifest.frame.drop(manifest.frame.query("class_name == 'red' and split == 'train'").index[0])).write()
+    run(**way)
+    expected = outputs()
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        with pytest.raises(StoppedError):
+            run(**way)
+    run(**way)
+    assert outputs() == expected
+    run()
+    assert outputs() != expected
+
+
+def test_class_weights_are_scikit_learns() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = [0] * 6 + [1] * 3 + [2]
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(class_weights(labels).numpy(), expected, rtol=1e-6)
+    assert np.mean([expected[label] for label in labels]) == pytest.approx(1)
+
+
+def test_balanced_accuracy_is_the_mean_over_classes() -> None:
+    logits = np.eye(2)[[0, 0, 0, 0]]
+    found = accuracies(EvalPrediction(predictions=logits, label_ids=np.array([0, 0, 0, 1])))
+    assert found == {"accuracy": 0.75, "balanced_accuracy": 0.5}

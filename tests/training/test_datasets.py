@@ -32,3 +32,19 @@ def test_epochs_go_round_the_cached_views() -> None:
         assert torch.equal(item["pixel_values"], torch.from_numpy(tokens[epoch % 2, 1]))
         assert item["labels"] == 1
     assert torch.equal(cached[2]["pixel_values"], torch.from_numpy(tokens[0, 2]))
+
+
+def test_balanced_sampling_draws_every_class_alike_and_repeats_in_other_views() -> None:
+    labels = [0] * 16 + [1] * 3 + [2]
+    sampler = EpochSampler(20, seed=0, balanced=labels)
+    epochs = []
+    for epoch in range(3):
+        sampler.epoch = epoch
+        draws = list(sampler)
+        assert len(draws) == len(sampler) == 20
+        assert len(set(draws)) == 20, "no photo twice in the same view"
+        assert sorted(np.bincount([labels[index] for _, index in draws])) == [6, 7, 7]
+        assert {index for _, index in draws} >= {16, 17, 18, 19}
+        epochs.append(draws)
+    sampler.epoch = 1
+    assert list(sampler) == epochs[1]

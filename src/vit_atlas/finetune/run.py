@@ -1,5 +1,6 @@
 """One fine-tuning from settings and manifest to build/model and build/history.csv."""
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.processes import from_first, is_first, joined
+
+STARTING_POINT_KEPT = (
+    "no epoch was better on the validation photos than the starting point (the linear probe's head on the pretrained "
+    "features), which is kept: lower finetune.learning_rate, or train more with more photos"
+)
 
 
 def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
@@ -57,6 +63,9 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
             classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
         )
         if is_first():
+            best = checkpoints.best()
+            if best is not None and best.step == 0:
+                sys.stderr.write(f"warning: {STARTING_POINT_KEPT}\n")
             with atomic_folder(MODEL) as folder:
                 classifier.save(folder)
                 write_card(folder, sections, manifest, history)

@@ -130,6 +130,10 @@ class FinetuneSettings(Section):
     """Share of all steps over which the learning rate rises to its peak, before the cosine brings it to zero."""
     label_smoothing: Fraction
     """Mass of the target distribution spread evenly over all classes."""
+    class_weights: Literal["none", "balanced"]
+    """`balanced` weighs each training photo by the inverse of its class's size, so that rare classes count as much."""
+    sampling: Literal["natural", "balanced"]
+    """`balanced` draws as many photos of each class an epoch, those of rare classes several times."""
     trainable_blocks: Literal["all"] | Natural
     """`all` trains the whole network; k trains the last k blocks and the head, on cached activations of the others."""
     cached_views: Count

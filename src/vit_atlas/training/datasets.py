@@ -1,6 +1,6 @@
 """Photos as a training loop reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,11 @@ from vit_atlas.data.photos import open_photo
 Draw = tuple[int, int]
 """(view, index): which augmented version of which photo. Travelling with the index, the epoch's number reaches every
 worker process, and nothing has to be told when an epoch begins."""
+
+
+REPEATED_VIEW = 1009
+"""A photo that an epoch holds several times is augmented as in this many epochs later: a prime, so that cached views
+are gone through as well."""
 
 
 class AugmentedPhotos(Dataset):
@@ -71,16 +76,32 @@ class CachedTokens(Dataset):
 
 
 class EpochSampler(Sampler[Draw]):
-    """Every photo once an epoch, in an order that is a function of (seed, epoch)."""
+    """The training photos of an epoch in an order that is a function of (seed, epoch).
 
-    def __init__(self, length: int, seed: int) -> None:
+    Every photo once; or, with the labels of a balanced sampling, as many photos of every class, in all as many as there
+    are: those of rare classes several times, each time in another augmented view.
+    """
+
+    def __init__(self, length: int, seed: int, balanced: Sequence[int] | None = None) -> None:
+        """Order ``length`` photos; ``balanced`` are their labels where classes are to be drawn alike."""
         self._length = length
         self._seed = seed
+        self._labels = None if balanced is None else np.asarray(balanced)
         self.epoch = 0
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng([self._seed, self.epoch]).permutation(self._length)
-        return iter([(self.epoch, int(index)) for index in order])
+        chance = np.random.default_rng([self._seed, self.epoch])
+        if self._labels is None:
+            return iter([(self.epoch, int(index)) for index in chance.permutation(self._length)])
+        classes = chance.permutation(np.unique(self._labels))
+        draws: list[Draw] = []
+        for place, label in enumerate(classes):
+            photos = np.flatnonzero(self._labels == label)
+            wanted = self._length // len(classes) + (place < self._length % len(classes))
+            for repeat in range(-(-wanted // len(photos))):
+                some = chance.permutation(photos)[: wanted - repeat * len(photos)]
+                draws += [(self.epoch + repeat * REPEATED_VIEW, int(index)) for index in some]
+        return iter([draws[place] for place in chance.permutation(len(draws))])

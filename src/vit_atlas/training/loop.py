@@ -1,6 +1,6 @@
 """The training loop: transformers' Trainer with the settings' learning rates, loss, order of photos, checkpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,14 +58,18 @@ class Network(nn.Module):
 
 
 class NetworkTrainer(CheckpointedTrainer):
-    """The Trainer with our loss and parameter groups, also in several"""
+    """The Trainer with our loss and parameter groups, also where several processes train together."""
 
     optimizer: torch.optim.Optimizer | None
 
-    def __init__(self, settings: FinetuneSettings, groups: list[dict[str, Any]], **options: Any) -> None:
-        super().__init__(compute_metrics=accuracy, score="eval_accuracy", **options)
+    def __init__(
+        self, settings: FinetuneSettings, groups: list[dict[str, Any]], weights: Tensor | None, **options: Any
+    ) -> None:
+        score = "eval_balanced_accuracy" if is_balanced(settings) else "eval_accuracy"
+        super().__init__(compute_metrics=accuracies, score=score, **options)
         self._settings = settings
         self._groups = groups
+        self._weights = weights
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -74,19 +78,21 @@ class NetworkTrainer(CheckpointedTrainer):
         outputs = model(**inputs)
         logits, labels = outputs["logits"].float(), inputs["labels"]
         smoothing = self._settings.label_smoothing if model.training else 0.0
-        if model.training and count() > 1:
-            loss = self._shared_loss(logits, labels, smoothing)
+        if model.training and (count() > 1 or self._weights is not None):
+            loss = self._summed_loss(logits, labels, smoothing)
         else:
             loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
         return (loss, outputs) if return_outputs else loss
 
-    def _shared_loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    def _summed_loss(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """This process's part of the mean over the whole batch, times their number: averaging gradients divides by it.
 
-        The last batch of an epoch may give the processes unequal numbers of photos.
+        The last batch of an epoch may give the processes unequal numbers of photos. A photo's weight counts by itself,
+        not against the others of its batch: over all training photos the weights' mean is 1.
         """
         photos = self.accelerator.reduce((labels != IGNORED).sum(), "sum")
-        total = functional.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum")
+        weights = None if self._weights is None else self._weights.to(logits)
+        total = functional.cross_entropy(logits, labels, weights, label_smoothing=smoothing, reduction="sum")
         return total * count() / photos
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -121,13 +127,18 @@ def fit(
 ) -> pd.DataFrame:
     """Train ``classifier`` in place and leave it with the weights of its best epoch; returns the history.
 
-    Best is the highest accuracy on ``val``, and among equals the lowest loss there. A whole checkpoint in
+    Best is the highest accuracy on ``val`` (balanced accuracy where weights or sampling are balanced), and among equals
+    the lowest loss there. A whole checkpoint in
     ``checkpoints`` is where training goes on. ``groups`` are the optimiser's parameter groups.
     """
+    labels: list[int] = train.labels  # type: ignore[attr-defined]
+    # Where training starts from a head that fits already, that start counts as epoch 0, and may be the best.
+    args.eval_on_start = settings.head_init == "probe"
     trainer = NetworkTrainer(
         settings,
         groups,
-        sampler=EpochSampler(len(train), settings.seed),  # type: ignore[arg-type]
+        weights=class_weights(labels) if settings.class_weights == "balanced" else None,
+        sampler=EpochSampler(len(labels), settings.seed, labels if settings.sampling == "balanced" else None),
         checkpoints=checkpoints,
         callbacks=[Curves(stream)],
         model=Network(classifier),
@@ -140,9 +151,27 @@ def fit(
     return history_table(trainer.state.log_history)
 
 
-def accuracy(predicted: EvalPrediction) -> dict[str, float]:
-    """Share of photos whose highest logit is the true class's."""
-    return {"accuracy": float(np.mean(predicted.predictions.argmax(-1) == predicted.label_ids))}
+def accuracies(predicted: EvalPrediction) -> dict[str, float]:
+    """Share of photos whose highest logit is the true class's, and the mean over classes of that share."""
+    right = predicted.predictions.argmax(-1) == predicted.label_ids
+    by_class = [right[predicted.label_ids == label].mean() for label in np.unique(predicted.label_ids)]
+    return {"accuracy": float(np.mean(right)), "balanced_accuracy": float(np.mean(by_class))}
+
+
+def is_balanced(settings: FinetuneSettings) -> bool:
+    """Whether rare classes count as much as common ones in training, and so in choosing the best epoch."""
+    return "balanced" in (settings.class_weights, settings.sampling)
+
+
+def class_weights(labels: Sequence[int]) -> Tensor:
+    """Weights (classes,) of the loss: photos / (classes * photos of the class), as scikit-learn's ``balanced``.
+
+    References:
+        King and Zeng 2001, Logistic Regression in Rare Events Data
+    """
+    counts = torch.bincount(torch.as_tensor(labels))
+    present = int((counts > 0).sum())
+    return len(labels) / (present * counts.clamp(min=1)).float()
 
 
 @contextmanager

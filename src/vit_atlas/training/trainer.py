@@ -123,6 +123,9 @@ class CheckpointedTrainer(Trainer):
             AtlasError: the disk is full.
         """
         latest = from_first(self._checkpoints.latest)
+        if latest is not None:
+            # A resumed training is not at its start.
+            self.args.eval_on_start = False
         try:
             self.train(resume_from_checkpoint=str(latest) if latest else None)
         finally:
