@@ -13,7 +13,8 @@ import vit_atlas.data.remembered as remembered
 from tests.data.broken_files import BROKEN, CONVERTED, MAX_PIXELS, black_png, chunk, jpeg, place_broken
 from tests.tiny_settings import tiny
 from vit_atlas.data.layouts import find_layout
-from vit_atlas.data.photos import LARGEST_PHOTO, PhotoError, opened
+from vit_atlas.data.photos import LARGEST_PHOTO, opened
+from vit_atlas.data.pixels import PhotoError
 from vit_atlas.data.prepare import Prepared, prepare, summary, write_prepared
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import PREPARED

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_atlas.data.photos import PhotoError, facts, kind_of_file, open_mask, open_photo, opened
+from vit_atlas.data.photos import decode, kind_of_file, open_mask, open_photo, opened
+from vit_atlas.data.pixels import PhotoError
 from vit_atlas.errors import AtlasError
 
 WIDE = np.zeros((30, 40, 3), np.uint8)
@@ -20,7 +21,7 @@ WIDE[:, 20:] = 40, 40, 200
 
 def conversions(path: Path) -> tuple[str, ...]:
     with opened(path) as image:
-        return facts(image, path).conversions
+        return decode(image, path)[1].conversions
 
 
 def test_a_plain_photo_is_opened_as_it_is(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_exif_rotation_is_applied_and_the_size_is_the_upright_one(tmp_path: Path
     assert top[0] > top[2]
     assert bottom[2] > bottom[0]
     with opened(tmp_path / "turned.jpg") as opened_image:
-        found = facts(opened_image, "turned.jpg")
+        _, found = decode(opened_image, "turned.jpg")
     assert (found.width, found.height, found.conversions) == (30, 40, ("exif-rotated",))
 
 

@@ -55,7 +55,7 @@ def test_dirty_files_are_converted_or_left_out_by_name_and_reason(two_classes: P
         (
             "dog/notes.txt",
             "not-an-image",
-            "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)",
+            "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, AVIF, HEIC, still GIF)",
         ),
     ]
     kinds = ("empty", "not-an-image", "several-frames", "too-many-pixels", "truncated")

@@ -3,18 +3,23 @@
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import PIL
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from vit_atlas.data.pixels import PHOTOMETRIC, PhotoError, convert, to_rgb
 from vit_atlas.errors import AtlasError
 
-ORIENTATION = 0x0112
-"""The EXIF tag that says how the camera was held."""
+Source = str | Path | bytes | BinaryIO | Image.Image
+"""Where a photo comes from."""
 
 EXTENSIONS = {
     "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
@@ -25,18 +30,20 @@ EXTENSIONS = {
     "BMP": ("bmp", "dib"),
     "TIFF": ("tif", "tiff"),
     "PPM": ("ppm", "pgm", "pbm", "pnm"),
+    "AVIF": ("avif",),
+    "HEIF": ("heic", "heif", "hif"),
 }
-"""Formats that are read, with the file extensions that go with them. MPO is what some phones write as .jpg."""
+"""Formats that are read, with the file extensions that go with them. MPO is what some phones write as .jpg; HEIF needs
+the extra `heic`."""
 
 PHOTO_SUFFIXES = frozenset(f".{extension}" for group in EXTENSIONS.values() for extension in group)
 """Suffixes, in lower case, of files that are taken for photos; a file that is named itself may have any name."""
 
-OPENERS = tuple(name for name in EXTENSIONS if name != "MPO")
+OPENERS = tuple(name for name in EXTENSIONS if name not in ("MPO", "HEIF"))
 """What Pillow is asked to try; its JPEG reader finds MPO by itself."""
 
-ANIMATED = ("GIF", "PNG", "WEBP", "TIFF")
-"""Formats whose further frames are other pictures; an MPO's are previews of the same one."""
-
+ANIMATED = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
+"""Formats whose further frames are other pictures; those of MPO and HEIF are previews of the same one."""
 
 LARGEST_PHOTO = 500_000_000
 """Pixels above which no stage opens an image, whatever params.yaml says: it would be 2 GB in memory."""
@@ -44,21 +51,21 @@ LARGEST_PHOTO = 500_000_000
 BYTES_PER_PIXEL = 8
 """Of the largest kind of file that is read here, uncompressed 16-bit RGBA."""
 
-LARGEST_EXTRA = 2**24
-"""Bytes that a file may have beside its pixels: metadata, previews."""
+LARGEST_EXTRA = 2**28
+"""Bytes that a file may have beside its pixels: metadata, previews, a short film."""
 
-FOREIGN = {"HEIC": (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "AVIF": (b"avif", b"avis")}
-"""Formats that phones and web sites use and that are not read here, with the brands in bytes 8 to 12 of their files."""
+# By default Pillow calls a PNG damaged that holds 1 MB of profile or text; a limit there must be, for it is compressed.
+PngImagePlugin.MAX_TEXT_CHUNK = 2**26
+PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+"""Bytes 8 to 12 of the files that phones write."""
+
+SUBFILE, SUB_FOLDERS, RAW_PHOTO, COLOUR_FILTER = 254, 330, 50706, (32803, 34892)
+"""TIFF tags: what a page is (bit 0 a smaller copy, bit 2 a mask), where more pages are, the mark of DNG, and the
+photometric values of what cameras store before colours are computed."""
 
 FILE_TYPES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-
-
-class PhotoError(Exception):
-    """Why a file cannot serve as a photo: a short reason without the file's name, and its ``kind`` in a word."""
-
-    def __init__(self, reason: str, kind: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 @dataclass(frozen=True)
@@ -71,20 +78,24 @@ class PhotoFacts:
     conversions: tuple[str, ...]
 
 
-def open_photo(path: str | Path) -> Image.Image:
-    """Open a photo as 8-bit RGB, upright.
+def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO) -> Image.Image:
+    """Open a photo as upright 8-bit sRGB: the same pixels for training, evaluation, explanations and the served model.
 
-    EXIF rotation is applied, CMYK and palettes are converted, 16-bit samples are scaled to 8 bits, transparency is
-    laid over white, and of a still GIF its picture is taken.
+    What is converted is told by :func:`vit_atlas.data.pixels.convert`.
+
+    Args:
+        source: the path of a file, its bytes, a file object, or an image that Pillow has opened.
+        max_pixels: larger photos are not decoded.
 
     Raises:
-        AtlasError: the file is missing or cannot be read as one photo; the message names it and says why.
+        AtlasError: it is missing or cannot be read as one photo; the message names the file and says why.
     """
     try:
-        with opened(path) as image:
+        with opened(source, max_pixels) as image:
             return to_rgb(image)
     except PhotoError as error:
-        raise AtlasError(f"{path} cannot be read as a photo: {error}") from None
+        named = source if isinstance(source, str | Path) else "the image"
+        raise AtlasError(f"{named} cannot be read as a photo: {error}") from None
 
 
 def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = None) -> np.ndarray:
@@ -115,8 +126,8 @@ def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = 
 
 
 @contextmanager
-def opened(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Image]:
-    """Yield the image file opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
+def opened(source: Source, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Image]:
+    """Yield the image opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
 
     Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded.
 
@@ -125,11 +136,12 @@ def opened(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with open_file(path, max_pixels) as handle, warnings.catch_warnings():
+        with ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            with _open_image(handle) as image:
-                _check_header(image, max_pixels)
-                yield image
+            image = source if isinstance(source, Image.Image) else _open_image(stack, source, max_pixels)
+            _check_header(image, max_pixels)
+            yield image
     except PhotoError:
         raise
     except Exception as error:  # a damaged file makes decoders raise nearly anything
@@ -187,97 +199,91 @@ def kind_of_file(path: str | Path) -> str:
         return ""
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode ``image`` and return it as upright 8-bit RGB."""
-    image.load()
-    upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
-    if upright.mode.startswith("I"):
-        return Image.fromarray(_sixteen_to_eight(np.asarray(upright))).convert("RGB")
-    if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
-        paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, layered).convert("RGB")
-    return upright.convert("RGB")
+def decode(image: Image.Image, path: str | Path) -> tuple[Image.Image, PhotoFacts]:
+    """The pixels of an opened image as upright 8-bit sRGB, and what was converted.
 
-
-def facts(image: Image.Image, path: str | Path) -> PhotoFacts:
-    """Size and conversions of an opened image, from its header."""
-    width, height = image.size
-    kinds = _mode_conversions(image)  # first: looking for EXIF decodes a PNG, and then its raw mode is gone
-    turned = orientation(image)
-    if turned in (5, 6, 7, 8):
-        width, height = height, width
-    if turned != 1:
-        kinds.append("exif-rotated")
-    form = image.format or ""
-    extension = Path(path).suffix.lower().lstrip(".")
+    Raises:
+        PhotoError: the range of its values is unknown.
+    """
+    form, extension = image.format or "", Path(path).suffix.lower().lstrip(".")
+    rgb, kinds = convert(image)
     if extension not in EXTENSIONS.get(form, ()):
         kinds.append(f"{form.lower()}-named-{extension or 'nothing'}")
     if form == "GIF":
         kinds.append("gif")
-    return PhotoFacts(width, height, tuple(kinds))
+    return rgb, PhotoFacts(*rgb.size, tuple(kinds))
 
 
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8; 1 where there is none or it cannot be read."""
+def reader_versions() -> str:
+    """What reads the formats here; another version may read what this one cannot."""
     try:
-        value = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged EXIF raises many kinds of errors, and the picture is still whole
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        return f"Pillow {PIL.__version__}, pillow-heif {version('pillow-heif')}"
+    except PackageNotFoundError:
+        return f"Pillow {PIL.__version__}"
 
 
-def _open_image(handle: BufferedReader) -> Image.Image:
+def _open_image(stack: ExitStack, source: str | Path | bytes | BinaryIO, max_pixels: int) -> Image.Image:
+    if isinstance(source, str | Path):
+        handle: BinaryIO = stack.enter_context(open_file(source, max_pixels))
+    else:
+        handle = BytesIO(source) if isinstance(source, bytes) else source
+    start = handle.read(12)
+    handle.seek(0)
+    formats = OPENERS
+    if start[4:8] == b"ftyp" and start[8:] in HEIF_BRANDS and not _is_avif(handle):
+        formats = ("HEIF",)
+        try:
+            import_module("pillow_heif").register_heif_opener()
+        except ImportError:
+            reason = "a HEIC photo, which needs pillow-heif: `pip install pillow-heif`, or convert it to JPEG"
+            raise PhotoError(reason, "not-an-image") from None
     try:
-        return Image.open(handle, formats=OPENERS)
+        return stack.enter_context(Image.open(handle, formats=formats))
     except UnidentifiedImageError:
-        handle.seek(8)
-        brand = handle.read(4)
-    for form, brands in FOREIGN.items():
-        if brand in brands:
-            raise PhotoError(f"a {form} photo, which is not read here: convert it to JPEG", "not-an-image")
-    raise PhotoError("not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, still GIF)", "not-an-image")
+        reason = "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, AVIF, HEIC, still GIF)"
+        raise PhotoError(reason, "not-an-image") from None
+
+
+def _is_avif(handle: BinaryIO) -> bool:
+    """Whether a file of a common brand (mif1) names AVIF among the compatible ones."""
+    size = int.from_bytes(handle.read(4), "big")
+    brands = handle.read(min(size, 256))[4:]
+    handle.seek(0)
+    return b"avif" in brands
 
 
 def _check_header(image: Image.Image, max_pixels: int) -> None:
+    if image.format == "TIFF":
+        _choose_page(image)
+    elif image.format in ANIMATED and (frames := getattr(image, "n_frames", 1)) > 1:
+        raise PhotoError(f"a {image.format} of {frames} frames, not one photo", "several-frames")
     width, height = image.size
     if width * height > max_pixels:
         raise PhotoError(f"{width}x{height} pixels, more than data.max_pixels ({max_pixels})", "too-many-pixels")
-    frames = getattr(image, "n_frames", 1)
-    if image.format in ANIMATED and frames > 1:
-        raise PhotoError(f"a {image.format} of {frames} frames, not one photo", "several-frames")
     if image.mode == "F":
-        raise PhotoError("floating-point pixels, whose range is unknown", "floating-point")
+        reason = "floating-point pixels, whose range is unknown: save it with 8 or 16 bits"
+        raise PhotoError(reason, "floating-point")
 
 
-def _mode_conversions(image: Image.Image) -> list[str]:
-    kinds = []
-    if image.mode == "CMYK":
-        kinds.append("cmyk")
-    if _is_sixteen_bit(image):
-        kinds.append("16-bit")
-    if image.mode in ("P", "PA") and image.format != "GIF":
-        kinds.append("palette")
-    if image.mode in ("L", "LA", "1", "La"):
-        kinds.append("grey")
-    if image.has_transparency_data:
-        kinds.append("alpha")
-    return kinds
+def _choose_page(image: Image.Image) -> None:
+    """Go to the photo of a TIFF, beside which smaller copies and masks may lie.
 
-
-def _is_sixteen_bit(image: Image.Image) -> bool:
-    """Whether the file stores 16 bits a sample; Pillow decodes 16-bit RGB as 8 bits, and only its raw mode tells."""
-    if image.mode.startswith("I"):
-        return True
-    tiles = getattr(image, "tile", [])
-    arguments = tiles[0][3] if tiles else ""
-    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-    return isinstance(raw, str) and ";16" in raw
-
-
-def _sixteen_to_eight(values: np.ndarray) -> np.ndarray:
-    wide = values.clip(0, 65535).astype(np.uint32)
-    return ((wide + 128) // 257).astype(np.uint8)
+    Raises:
+        PhotoError: it holds several photos, or is a camera's raw file, of which a preview only can be read.
+    """
+    pages = []
+    for number in range(getattr(image, "n_frames", 1)):
+        image.seek(number)
+        tags = getattr(image, "tag_v2", {})
+        if RAW_PHOTO in tags or tags.get(PHOTOMETRIC) in COLOUR_FILTER:
+            raise PhotoError("a camera's raw file: develop it and save it as JPEG or TIFF", "raw-photo")
+        copies = int(tags.get(SUBFILE, 0)) & 5
+        if copies and SUB_FOLDERS in tags:
+            raise PhotoError("a camera's raw file: develop it and save it as JPEG or TIFF", "raw-photo")
+        pages += [] if copies else [number]
+    if len(pages) > 1:
+        raise PhotoError(f"a TIFF of {len(pages)} frames, not one photo", "several-frames")
+    image.seek(pages[0] if pages else 0)
 
 
 def _mask_values(image: Image.Image) -> np.ndarray:

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import PIL
-
 from vit_atlas.code_hash import code_hash
 from vit_atlas.data.candidates import Candidate
-from vit_atlas.data.photos import PhotoFacts
+from vit_atlas.data.photos import PhotoFacts, reader_versions
 
 BATCH = 2000
 """Photos between two writes; an interrupted run loses what came after the last one."""
@@ -126,7 +124,7 @@ class Remembered:
 
 def _fingerprint(max_pixels: int) -> str:
     """Changes with everything but the files that an inspection depends on."""
-    parts = (code_hash("vit_atlas.data.verify"), PIL.__version__, str(max_pixels))
+    parts = (code_hash("vit_atlas.data.verify"), reader_versions(), str(max_pixels))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.perceptual import perceptual_hash
-from vit_atlas.data.photos import PhotoError, PhotoFacts, check_sums, facts, open_file, open_mask, opened, to_rgb
+from vit_atlas.data.photos import PhotoFacts, check_sums, decode, open_file, open_mask, opened
+from vit_atlas.data.pixels import PhotoError
 from vit_atlas.data.remembered import Inspection, Remembered
 from vit_atlas.errors import AtlasError
 
@@ -62,12 +63,11 @@ def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
     try:
         _check_name(candidate.path)
         with opened(candidate.path, max_pixels) as image:
-            found = facts(image, candidate.path)
-            if min(found.width, found.height) < 2:
-                raise PhotoError(f"{found.width}x{found.height} pixels show nothing", "too-small")
-            upright = to_rgb(image)
-            pixels, phash = _pixel_hash(upright), perceptual_hash(upright)
+            if min(image.size) < 2:
+                raise PhotoError(f"{image.width}x{image.height} pixels show nothing", "too-small")
             is_png = image.format == "PNG"
+            upright, found = decode(image, candidate.path)
+            pixels, phash = _pixel_hash(upright), perceptual_hash(upright)
         if is_png:
             check_sums(candidate.path)
         with open_file(candidate.path, max_pixels) as handle:

@@ -12,7 +12,8 @@ from torch import Tensor
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import METHODS, needing
 from vit_atlas.attention.passes import run_pass
-from vit_atlas.data.photos import PhotoError, opened, to_rgb
+from vit_atlas.data.photos import opened
+from vit_atlas.data.pixels import PhotoError, to_rgb
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.model import layer_count
 from vit_atlas.explain.sources import shown

@@ -12,7 +12,7 @@ from vit_atlas.data.tree import files_below
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.names import safe_stems
 
-KINDS = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF"
+KINDS = "JPEG, PNG, WebP, BMP, TIFF, PPM, GIF, AVIF, HEIC"
 
 STDIN = "-"
 
