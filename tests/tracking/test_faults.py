@@ -20,7 +20,7 @@ import pytest
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from vit_atlas.tracking import Stream, mirror, open_stream
-from vit_atlas.tracking.client import DATABASE, impatient
+from vit_atlas.tracking.client import DATABASE, short_timeouts
 from vit_atlas.tracking.mirror import Mirrored
 
 from .helpers import HISTORY, Finished, Server, client, curve, files, free_port, runs, stream, write_model
@@ -187,11 +187,11 @@ def test_a_silent_server_holds_nobody_up(
 
 def test_waiting_is_limited_where_the_user_set_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = MLFLOW_HTTP_REQUEST_TIMEOUT.get()
-    with impatient():
+    with short_timeouts():
         assert (MLFLOW_HTTP_REQUEST_TIMEOUT.get(), MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()) == (10, 1)
     assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == usual
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    with impatient():
+    with short_timeouts():
         assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 77
 
 

@@ -43,7 +43,7 @@ class Writer:
         """Open the captioner, once.
 
         Raises:
-            AtlasError: it cannot be had.
+            AtlasError: it is unavailable.
         """
         self._captioner  # noqa: B018 (reading it opens it)
 

@@ -41,7 +41,7 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
     the first of them writes.
 
     Raises:
-        AtlasError: inputs are missing or wrong, as told by what reads them; the disk has no room; the stage is running
+        AtlasError: inputs are missing or wrong (each reader says which); the disk has no room; the stage is running
             in this folder already; several processes cannot share a batch.
     """
     with only_one("finetune") if is_first() else nullcontext(), joined():

@@ -190,7 +190,7 @@ class AttentionSettings(Section):
     methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], Field(min_length=1)]
     """Map methods to draw and score; see vit_atlas.attention.methods."""
     scored_photos: Natural
-    """At most this many test photos with a mask are scored, drawn by lot, and half as many others choose thresholds."""
+    """At most this many test photos with a mask are scored, a random sample; half as many others choose thresholds."""
     faithfulness_photos: Natural
     """How many of those also go through deletion and insertion: by far the slowest score."""
     faithfulness_steps: Count
@@ -198,7 +198,7 @@ class AttentionSettings(Section):
     bootstrap_samples: Resamples
     """Resamples behind every 95 % interval."""
     seed: Seed
-    """Seed of the photos drawn by lot, the random maps and the bootstrap."""
+    """Seed of the random sample of photos, the random maps and the bootstrap."""
 
 
 class InterventionSettings(Section):

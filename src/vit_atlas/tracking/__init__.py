@@ -1,7 +1,7 @@
 """MLflow as a mirror: the files that DVC holds are the truth, MLflow shows them.
 
 ``finetune`` opens a run and streams its curves (:func:`open_stream`); the ``report`` stage and ``vit-atlas track``
-complete it from the files (:func:`mirror`), or make it whole where DVC restored stages from its cache. A server
+complete it from the files (:func:`mirror`), also where DVC restored stages from its cache. A server
 that does not answer costs one warning. Nothing here imports mlflow before it is needed.
 """
 

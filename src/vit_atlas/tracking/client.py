@@ -99,7 +99,7 @@ def _experiment(client: Any, uri: str) -> str:
 
 
 @contextmanager
-def impatient(seconds: int = 10) -> Iterator[None]:
+def short_timeouts(seconds: int = 10) -> Iterator[None]:
     """Let a silent server fail after one retry of ``seconds`` (not minutes), unless the user set other limits.
 
     Meanwhile MLflow and what it stands on keep quiet: whoever catches the exception says what went wrong, once.

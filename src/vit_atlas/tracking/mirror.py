@@ -1,4 +1,4 @@
-"""Making the MLflow run of a result whole: found, adopted or made, then filled with whatever it lacks."""
+"""Completing the MLflow run of a result: found, adopted or made, then given whatever it lacks."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from vit_atlas.tracking.client import (
     TRAINING_TAG,
     Connection,
     connect,
-    impatient,
     place,
+    short_timeouts,
     warn,
 )
 from vit_atlas.tracking.keys import as_parameters
@@ -57,10 +57,10 @@ def mirror(champion: bool = False) -> Mirrored | None:
     """
     try:
         result = read_result()
-        with impatient():
+        with short_timeouts():
             connection = connect()
             run_id, how = _find_run(connection, result)
-        with impatient(seconds=60):
+        with short_timeouts(seconds=60):
             model_id = _fill(connection, run_id, result)
     except Exception as error:
         warn("show this result", error)
@@ -71,7 +71,7 @@ def mirror(champion: bool = False) -> Mirrored | None:
 
 def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> str | None:
     try:
-        with impatient():
+        with short_timeouts():
             registered = register(connection, run_id, model_id, result, champion)
     except Exception as error:
         warn("register this result's model", error)

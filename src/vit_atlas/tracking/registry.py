@@ -51,7 +51,9 @@ def registered_name() -> str:
     return os.environ.get("VIT_ATLAS_REGISTERED_MODEL") or "vit-atlas"
 
 
-def register(connection: Connection, run_id: str, model_id: str, result: Result, crown: bool = False) -> Registered:
+def register(
+    connection: Connection, run_id: str, model_id: str, result: Result, make_champion: bool = False
+) -> Registered:
     """Make the run's model a version of the registered model, once, and decide whether it is the champion, once.
 
     Args:
@@ -59,17 +61,17 @@ def register(connection: Connection, run_id: str, model_id: str, result: Result,
         run_id: the result's run.
         model_id: the model that the run logged.
         result: what the model reached.
-        crown: move the alias to this version whatever the numbers say.
+        make_champion: move the alias to this version whatever the numbers say.
     """
     client, name = connection.client, registered_name()
     _make_model(client, name)
     version = _version(client, name, run_id, model_id, result)
     number, tags = str(version.version), dict(version.tags)
-    if VERDICT_TAG in tags and not crown:
+    if VERDICT_TAG in tags and not make_champion:
         return Registered(number, None)
     champion = _champion(client, name)
     moves, sentence = decide(name, number, tags, champion)
-    if crown:
+    if make_champion:
         moves, sentence = True, f"version {number} of {name} is its champion: chosen by hand"
     if moves:
         client.set_registered_model_alias(name, CHAMPION, number)

@@ -7,7 +7,16 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-from vit_atlas.tracking.client import PLACE_TAG, RESULT_TAG, TRAINING_TAG, Connection, connect, impatient, place, warn
+from vit_atlas.tracking.client import (
+    PLACE_TAG,
+    RESULT_TAG,
+    TRAINING_TAG,
+    Connection,
+    connect,
+    place,
+    short_timeouts,
+    warn,
+)
 from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.redaction import redact
 
@@ -61,7 +70,7 @@ class Stream:
     def _send(self, connection: Connection) -> None:
         start = monotonic()
         try:
-            with impatient():
+            with short_timeouts():
                 log_points(connection, str(self._run_id), self._waiting)
             self._waiting = []
         except Exception as error:
@@ -75,7 +84,7 @@ class Stream:
         if self._connection is None:
             return
         try:
-            with impatient():
+            with short_timeouts():
                 self._connection.client.set_terminated(self._run_id, status)
         except Exception as error:
             self._give_up("end the training's run", error)
@@ -108,7 +117,7 @@ def open_stream(training_key: str, params: Mapping[str, Any]) -> Iterator[Stream
 
 def _open(training_key: str, params: Mapping[str, Any]) -> Stream:
     try:
-        with impatient():
+        with short_timeouts():
             connection = connect()
             found = find_unfinished(connection, training_key)
             run_id = found[0] if found else start_run(connection, training_key, params)

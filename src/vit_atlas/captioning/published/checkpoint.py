@@ -143,7 +143,7 @@ def open_catr(checkpoint: str | None, sha256: str | None) -> CatrCaptioner:
     """CATR with the published weights, or with those in the file ``checkpoint``.
 
     Raises:
-        AtlasError: weights or tokenizer cannot be had, or are not the expected ones.
+        AtlasError: weights or tokenizer are unavailable, or are not the expected ones.
     """
     path = Path(checkpoint) if checkpoint else published_checkpoint()
     if path.is_file():
@@ -156,7 +156,7 @@ def bert_tokenizer() -> Any:
     """bert-base-uncased's tokenizer, from the hub or its cache.
 
     Raises:
-        AtlasError: it cannot be had.
+        AtlasError: it is unavailable.
     """
     from transformers import AutoTokenizer
 

@@ -105,7 +105,7 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
     """Load a captioner from the hub or a local folder.
 
     Raises:
-        AtlasError: it cannot be had, or is neither a VisionEncoderDecoderModel nor BLIP.
+        AtlasError: it is unavailable, or is neither a VisionEncoderDecoderModel nor BLIP.
     """
     from transformers import BlipForConditionalGeneration, VisionEncoderDecoderModel
 

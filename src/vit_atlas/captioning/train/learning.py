@@ -150,7 +150,7 @@ def fit_captioner(
         train_dataset=train,
         eval_dataset=val,
     )
-    trainer.train_on()
+    trainer.train_or_resume()
     if not np.isfinite(trainer.state.log_history[-1].get("train_loss", 0.0)):
         raise AtlasError("the captioner's loss is no longer a finite number: lower captioner.learning_rate")
     trainer.load_best()
