@@ -10,7 +10,7 @@ from PIL import Image
 
 from vit_atlas.explain.classify import Prediction
 from vit_atlas.figures.attention import add_heat_bar, show_map, small
-from vit_atlas.figures.style import INK, MUTED, PRIMARY, hide_axes, new_figure
+from vit_atlas.figures.style import INK, MUTED, PRIMARY, hide_axes, new_figure, proportions
 
 COLUMNS = 4
 """Pictures a row, the photo included."""
@@ -38,7 +38,7 @@ def draw_explanation(
     picture = small(photo)
     columns = min(COLUMNS, 1 + len(maps))
     rows = -(-(1 + len(maps)) // columns)
-    ratio = picture.height / picture.width
+    ratio = proportions(picture)
     width = 3.2 if ratio <= 1 else max(3.2 / ratio, 2.2)
     tall = max(rows * (min(width * ratio, HIGHEST) + 0.45) + 0.6, LEAST)
     figure = new_figure(columns * width + BARS + 1.1, tall)

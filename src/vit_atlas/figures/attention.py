@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vit_atlas.figures.style import BAD, GOOD, HEAT, hide_axes, new_figure
+from vit_atlas.figures.style import BAD, GOOD, HEAT, hide_axes, new_figure, proportions
 
 Array = np.ndarray
 
@@ -100,7 +100,7 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, subt
     panels = 2 + len(heads)
     columns = 4 if panels <= 8 else 5 if panels <= 15 else 6
     rows = -(-panels // columns)
-    ratio = picture.height / picture.width
+    ratio = proportions(picture)
     width = 2.6 if ratio <= 1 else max(2.6 / ratio, 1.9)
     figure = new_figure(columns * width + 0.9, rows * (width * ratio + 0.35) + 0.75)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())

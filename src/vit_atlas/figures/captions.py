@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vit_atlas.figures.attention import add_heat_bar, show_map, small
-from vit_atlas.figures.style import MUTED, hide_axes, new_figure
+from vit_atlas.figures.style import MUTED, hide_axes, new_figure, proportions
 
 COLUMNS = 6
 """Panels a row; longer captions go on in the next row."""
@@ -42,7 +42,7 @@ def draw_strip(photo: Image.Image, words: Sequence[WordPanel], caption: str, not
     panels = 1 + len(words)
     columns = min(COLUMNS, panels) if panels > 3 else 4
     rows = math.ceil(panels / columns)
-    ratio = picture.height / picture.width
+    ratio = proportions(picture)
     width = _PANEL if ratio <= 1 else max(_PANEL / ratio, 1.5)
     figure_width = columns * width + 0.9
     title = textwrap.fill(f"\u201c{caption}\u201d", int(figure_width * 8.5))

@@ -6,12 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vit_atlas.figures.style import PRIMARY, SECONDARY, SEQUENTIAL, new_figure
+from vit_atlas.figures.style import DIVERGING, PRIMARY, SECONDARY, SEQUENTIAL, new_figure
 
 Array = np.ndarray
-
-DIVERGING = "berlin"
-"""Perceptually uniform map for differences; its dark centre is zero."""
 
 
 @dataclass(frozen=True)

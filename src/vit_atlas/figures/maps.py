@@ -10,8 +10,18 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from vit_atlas.figures.attention import Guess, add_heat_bar, overlay, small
-from vit_atlas.figures.embeddings import DIVERGING
-from vit_atlas.figures.style import BAD, GOOD, INK, MUTED, PRIMARY, SEQUENTIAL, hide_axes, new_figure
+from vit_atlas.figures.style import (
+    BAD,
+    DIVERGING,
+    GOOD,
+    INK,
+    MUTED,
+    PRIMARY,
+    SEQUENTIAL,
+    hide_axes,
+    new_figure,
+    proportions,
+)
 
 Array = np.ndarray
 
@@ -51,7 +61,7 @@ def draw_comparison(rows: Sequence[Row], score_name: str) -> Figure:
     """
     columns = 1 + len(rows[0].panels)
     pictures = [small(row.photo, PANEL) for row in rows]
-    ratios = [picture.height / picture.width for picture in pictures]
+    ratios = [proportions(picture) for picture in pictures]
     heights = [min(max(1.62 * ratio, 0.8), 2.4) for ratio in ratios]
     figure = new_figure(1.62 * columns + 0.9, sum(heights) + 0.62 * len(rows) + 0.9)
     axes = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
@@ -265,7 +275,7 @@ class Change:
 def draw_difference(photo: Image.Image, name: str, changes: Sequence[Change]) -> Figure:
     """One photo: old map, new map and difference (rows) of each method (columns)."""
     picture = small(photo, PANEL)
-    ratio = picture.height / picture.width
+    ratio = proportions(picture)
     columns = len(changes)
     figure = new_figure(1.9 * columns + 1.4, 3 * 1.9 * ratio + 1.6)
     axes = figure.subplots(3, columns, squeeze=False)

@@ -1,6 +1,7 @@
 """One look for every figure, and PNG files that are the same bytes whenever the data are the same."""
 
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
+from PIL import Image
 
+from vit_atlas.figures.lettering import BASE, make_legible
 from vit_atlas.io.files import atomic_file
 
 DPI = 120
@@ -25,11 +28,19 @@ SERIES = ("#31688e", "#f28e2b", "#2a7f3e", "#b3262e", "#8c6bb1", "#8c564b")
 
 SEQUENTIAL = "viridis"
 """Perceptually uniform map for quantities, such as a similarity."""
-HEAT = "magma"
-"""Perceptually uniform map for attention laid over a photo."""
+HEAT = "inferno"
+"""Perceptually uniform map for attention laid over a photo, here and on the page."""
+DIVERGING = "berlin"
+"""Perceptually uniform map for differences; its dark centre is zero."""
+
+LARGEST = 50.0
+"""Inches of a figure's longest side, 6,000 pixels: what is larger no viewer shows."""
+
+STEEPEST = 3.0
+"""Height to width, or width to height, of a photo's panel at most; the rest of a strip's panel stays empty."""
 
 _SETTINGS: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [BASE],
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.labelsize": 11,
@@ -51,11 +62,15 @@ _SETTINGS: dict[str, Any] = {
 def new_figure(width: float, height: float, **options: Any) -> Figure:
     """Make an empty figure of ``width`` x ``height`` inches in the shared style, drawn without a display.
 
+    No side is longer than :data:`LARGEST`.
+
     The layout is ``constrained``, so titles and labels do not overlap, unless ``options`` (passed to
     :class:`matplotlib.figure.Figure`) says otherwise. No global figure list keeps it alive.
     """
     _use_style()
-    figure = Figure(figsize=(width, height), dpi=DPI, **{"layout": "constrained", **options})
+    figure = Figure(
+        figsize=(min(width, LARGEST), min(height, LARGEST)), dpi=DPI, **{"layout": "constrained", **options}
+    )
     FigureCanvasAgg(figure)
     return figure
 
@@ -71,6 +86,11 @@ def new_grid(
     figure = new_figure(columns * panel[0], rows * panel[1])
     axes = figure.subplots(rows, columns, squeeze=False, **options)
     return figure, [list(row) for row in axes]
+
+
+def proportions(photo: Image.Image) -> float:
+    """Height to width of a panel for ``photo``: its own, within :data:`STEEPEST`."""
+    return min(max(photo.height / photo.width, 1 / STEEPEST), STEEPEST)
 
 
 def hide_axes(axes: Axes) -> None:
@@ -91,8 +111,11 @@ def save(figure: Figure, path: str | Path) -> None:
 def png_bytes(figure: Figure) -> bytes:
     """Draw ``figure`` as a PNG; no date or version goes into it, so equal data give equal bytes."""
     _use_style()
+    make_legible(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # said once by make_legible
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 

@@ -8,10 +8,12 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 
+from vit_atlas.figures.style import HEAT, SEQUENTIAL
+
 SCRIPTS = ("core.js", "board.js", "attention.js", "positions.js", "captions.js", "charts.js")
 """In the order in which they run; each stands in a function of its own and shares the object ``Atlas``."""
 
-PALETTES = ("inferno", "viridis")
+PALETTES = (HEAT, SEQUENTIAL)
 """matplotlib's perceptually uniform maps: for attention, and for similarities."""
 
 
