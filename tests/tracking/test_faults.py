@@ -9,6 +9,9 @@ import resource
 import shutil
 import signal
 import socket
+import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +23,7 @@ import pytest
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 
 from vit_atlas.tracking import Stream, mirror, open_stream
-from vit_atlas.tracking.client import DATABASE, short_timeouts
+from vit_atlas.tracking.client import DATABASE, connect, short_timeouts, warn
 from vit_atlas.tracking.mirror import Mirrored
 
 from .helpers import HISTORY, Finished, Server, client, curve, files, free_port, runs, stream, write_model
@@ -231,3 +234,50 @@ def test_a_run_that_was_asked_for_twice_is_kept_once(project: Finished, monkeypa
         stream(project)
     assert len(runs()) == 2
     assert whole(project).how == "adopted"
+
+
+# -- MLflow as people have it: the remedy is in the sentence, and never cut off
+
+
+def test_a_folder_as_store_is_answered_with_what_to_set(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    with pytest.raises(mlflow.MlflowException) as refusal:
+        connect()
+    told.lines()
+    warn("show this result", refusal.value)
+    line = told.one_warning()
+    assert "sqlite:///mlflow.db" in line
+    assert "MLFLOW_ALLOW_FILE_STORE=true" in line
+
+
+def test_an_old_schema_is_answered_with_the_command_that_mends_it(
+    told: Told, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "old.db"
+    shutil.copy(empty_database, database)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+        connection.commit()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    with pytest.raises(mlflow.MlflowException) as refusal:
+        connect()
+    told.lines()
+    warn("show this result", refusal.value)
+    assert f"mlflow db upgrade sqlite:///{database}" in told.one_warning()
+
+
+def test_two_at_once_on_a_fresh_database_both_find_it(tmp_path: Path) -> None:
+    """Without a lock one of them meets a schema that the other has half made."""
+    code = "from vit_atlas.tracking.client import connect; print(connect().experiment_id)"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/fresh.db"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    answers = [process.communicate()[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert answers == ["1", "1"]

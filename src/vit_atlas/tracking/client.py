@@ -12,6 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from vit_atlas.errors import AtlasError
 from vit_atlas.tracking.redaction import redact
 
@@ -38,6 +40,18 @@ class Connection:
     experiment_id: str
 
 
+REMEDIES = {
+    "filesystem tracking backend": "MLflow no longer writes to folders: set MLFLOW_TRACKING_URI to a database such as "
+    "sqlite:///mlflow.db, or set MLFLOW_ALLOW_FILE_STORE=true",
+    "out-of-date database schema": "back the database up, then bring it to this MLflow's version with "
+    "`mlflow db upgrade {uri}`",
+    "Can't locate revision": "a newer MLflow has changed the database: use that version of MLflow, or another database",
+    "ENDPOINT_NOT_FOUND": "the server is older than this MLflow: update it, or install its version here",
+    "No API found": "the server is older than this MLflow: update it, or install its version here",
+}
+"""What to do, by what a refusal of MLflow says."""
+
+
 def connect() -> Connection:
     """Reach the tracking server that ``MLFLOW_TRACKING_URI`` names, or a database file in this folder.
 
@@ -54,8 +68,9 @@ def connect() -> Connection:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     uri = tracking_uri()
     _try_database(uri)
-    client = mlflow.MlflowClient(uri)
-    return Connection(client, uri, _experiment(client, uri))
+    with _one_at_a_time(uri):
+        client = mlflow.MlflowClient(uri)
+        return Connection(client, uri, _experiment(client, uri))
 
 
 def tracking_uri() -> str:
@@ -65,6 +80,18 @@ def tracking_uri() -> str:
     """
     database = Path(os.environ.get("DVC_ROOT", "."), DATABASE)
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database.resolve()}"
+
+
+@contextmanager
+def _one_at_a_time(uri: str) -> Iterator[None]:
+    """Let one process make the tables of a database file: a second one would meet a schema that is half there."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=60):
+        yield
 
 
 def _try_database(uri: str) -> None:
@@ -139,7 +166,13 @@ def warn(action: str, error: BaseException) -> None:
         sys.stderr.write(f"warning: could not {action} in MLflow: {redact(str(error))}\n")
         return
     uri = redact(tracking_uri())
-    reason = next((line for line in redact(str(error)).splitlines() if line.strip()), type(error).__name__)[:200]
+    text = " ".join(redact(str(error)).split()) or type(error).__name__
+    remedy = next((words for sign, words in REMEDIES.items() if sign in text), None)
+    if remedy is not None:
+        advice = f"{remedy.format(uri=uri)}; then run `vit-atlas track`"
+        sys.stderr.write(f"warning: could not {action} in MLflow at {uri}: {advice} (results are in the files)\n")
+        return
+    reason = next((line for line in redact(str(error)).splitlines() if line.strip()), text)[:200]
     sys.stderr.write(
         f"warning: could not {action} in MLflow at {uri} ({reason}); results are in the files: "
         "run `vit-atlas track` when it answers\n"
