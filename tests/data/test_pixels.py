@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,26 @@ def test_large_metadata_does_not_make_a_sound_file_damaged(size: int) -> None:
     for content in (saved(PHOTO, icc_profile=os.urandom(10) + bytes(size)), saved(PHOTO, pnginfo=texts)):
         assert same(open_photo(content), PHOTO)
         assert conversions(content) == ()
+
+
+@pytest.mark.parametrize("kind", ["profile", "texts"])
+def test_more_metadata_than_memory_should_hold_is_not_read(kind: str) -> None:
+    texts = PngImagePlugin.PngInfo()
+    for number in range(6):
+        texts.add_text(f"text {number}", "x" * 60_000_000, zip=True)
+    content = saved(PHOTO, **({"pnginfo": texts} if kind == "texts" else {"icc_profile": bytes(100_000_000)}))
+    assert len(content) < 1_000_000
+    assert same(open_photo(content), PHOTO)
+
+
+def test_threads_open_large_photos_beside_small_ones() -> None:
+    def size(content: bytes) -> tuple[int, int]:
+        with opened(content) as image:
+            return image.size
+
+    contents = [saved(Image.new("1", (20_000, 10_000))), saved(PHOTO)] * 100
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(size, contents)) == [(20_000, 10_000), PHOTO.size] * 100
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,15 @@ BYTES_PER_PIXEL = 8
 LARGEST_EXTRA = 2**28
 """Bytes that a file may have beside its pixels: metadata, previews, a short film."""
 
+# Pillow's limit would be met before the header can be told; a model that is served opens photos in many threads, so it
+# is not exchanged for each.
+Image.MAX_IMAGE_PIXELS = None
 # By default Pillow calls a PNG damaged that holds 1 MB of profile or text; a limit there must be, for it is compressed.
 PngImagePlugin.MAX_TEXT_CHUNK = 2**26
 PngImagePlugin.MAX_TEXT_MEMORY = 2**28
+
+METADATA = (b"iCCP", b"tEXt", b"zTXt", b"iTXt")
+"""Chunks of a PNG that may be larger than its pixels."""
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 """Bytes 8 to 12 of the files that phones write."""
@@ -134,7 +140,6 @@ def opened(source: Source, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Im
     Raises:
         PhotoError: the file is empty, is no image, is damaged, holds several frames or has too many pixels.
     """
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
@@ -146,8 +151,6 @@ def opened(source: Source, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Im
         raise
     except Exception as error:  # a damaged file makes decoders raise nearly anything
         raise _explained(error) from None
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def open_file(path: str | Path, max_pixels: int = LARGEST_PHOTO) -> BufferedReader:
@@ -239,9 +242,26 @@ def _open_image(stack: ExitStack, source: str | Path | bytes | BinaryIO, max_pix
             raise PhotoError(reason, "not-an-image") from None
     try:
         return stack.enter_context(Image.open(handle, formats=formats))
+    except ValueError:  # so much metadata in a PNG that Pillow stops reading
+        if start[1:4] != b"PNG":
+            raise
+        return stack.enter_context(Image.open(_without_metadata(handle), formats=("PNG",)))
     except UnidentifiedImageError:
         reason = "not an image that can be read here (JPEG, PNG, WebP, BMP, TIFF, PPM, AVIF, HEIC, still GIF)"
         raise PhotoError(reason, "not-an-image") from None
+
+
+def _without_metadata(handle: BinaryIO) -> BytesIO:
+    """A PNG without its profile and texts: pixels never depend on the latter."""
+    handle.seek(0)
+    kept = BytesIO()
+    kept.write(handle.read(8))
+    while len(head := handle.read(8)) == 8:
+        body = handle.read(int.from_bytes(head[:4], "big") + 4)
+        if head[4:] not in METADATA:
+            kept.write(head + body)
+    kept.seek(0)
+    return kept
 
 
 def _is_avif(handle: BinaryIO) -> bool:

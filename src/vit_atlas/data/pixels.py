@@ -159,6 +159,8 @@ def _check_bright(image: Image.Image, told: int) -> None:
 
 def _without_profile(image: Image.Image) -> tuple[Image.Image, bool]:
     """``image`` in sRGB over white, and whether its colour profile had to be applied."""
+    if image.mode == "La":  # grey that is multiplied by its alpha already, which converts to one other mode only
+        image = image.convert("LA")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode == "LAB":
         colours = ImageCms.applyTransform(image, _lab_to_srgb())
