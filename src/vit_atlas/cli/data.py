@@ -67,9 +67,16 @@ def import_(
 
 @app.command()
 def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -> None:
-    """Look at a folder as prepare would: its layout, splits, and every file that would be left out. Writes nothing."""
-    from vit_atlas.data.prepare import prepare
+    """Look at a folder as prepare would: its layout, splits, and every file that would be left out. Writes nothing.
 
+    What DVC cannot store is named first: `dvc add` fails on it, or waits for ever.
+    """
+    from vit_atlas.data.prepare import prepare
+    from vit_atlas.data.storable import not_storable
+
+    if folder.is_dir() and (problems := not_storable(folder)):
+        lines = _table("DVC cannot store", [f"{name}: {reason}" for name, reason in problems])
+        typer.echo("\n".join([*lines[1:], ""]))
     prepared = prepare(folder, _data_settings())
     typer.echo("\n".join(_report(folder, prepared)))
 
