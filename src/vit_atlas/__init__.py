@@ -1,6 +1,34 @@
 """vit-atlas: fine-tune a Vision Transformer on your own photos and see what it looks at.
 
-Importing this package loads neither torch nor transformers; each module imports what it needs.
+Importing this package loads neither torch nor transformers: the names of :mod:`vit_atlas.api` are loaded when they are
+used first.
 """
 
-__version__ = "0.1.0"
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vit_atlas.api import (
+        Explanation,
+        caption,
+        explain,
+        make_map,
+        open_classifier,
+        record_attention,
+        score_map,
+    )
+
+__version__ = "0.2.0"
+
+__all__ = ["Explanation", "caption", "explain", "make_map", "open_classifier", "record_attention", "score_map"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("vit_atlas.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

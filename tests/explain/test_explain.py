@@ -181,7 +181,7 @@ def test_best_head_of_another_layer(project):
 def test_without_a_model(project):
     shutil.rmtree("build/model")
     (told,) = sentences(explain("photos/cat"))
-    assert told == "build/model holds no model: run `dvc repro finetune` first"
+    assert told == "build/model holds no model: run `dvc repro finetune` first, or name one with --model"
 
 
 def test_without_a_captioner(project):

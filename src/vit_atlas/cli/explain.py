@@ -10,6 +10,8 @@ import typer
 
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.errors import AtlasError
+from vit_atlas.models.hub import require_folder, require_processor
+from vit_atlas.paths import MODEL
 
 if TYPE_CHECKING:
     from vit_atlas.explain.page import Page
@@ -62,10 +64,22 @@ def explain(
         _complain(problem)
     if not found.paths:
         raise typer.Exit(1)
+    _require_models(model, captioner)
     folder = out if json else out or DEFAULT_OUT
     explainer = _explainer(model, captioner, caption, methods, layer, folder)
     if _run(explainer, found.paths, found.problems, model, json):
         raise typer.Exit(1)
+
+
+def _require_models(model: str | None, captioner: Path | None) -> None:
+    """Check before the libraries are loaded, which takes seconds, whether there is anything to open."""
+    if model is not None:
+        require_folder(model, "--model")
+        require_processor(model, "--model")
+    elif not (MODEL / "config.json").is_file():
+        raise AtlasError(f"{MODEL} holds no model: run `dvc repro finetune` first, or name one with --model")
+    if captioner is not None and not captioner.is_dir():
+        raise AtlasError(f"--captioner {captioner} is no folder: give one that caption-train wrote")
 
 
 def _explainer(
@@ -78,11 +92,11 @@ def _explainer(
 ) -> "Explainer":
     from vit_atlas.explain.captions import Writer, has_captioner
     from vit_atlas.explain.classify import ask
-    from vit_atlas.explain.model import open_model
     from vit_atlas.explain.run import Explainer
+    from vit_atlas.models.classifier import open_classifier
 
     writer = Writer(captioner) if has_captioner(captioner, caption) else None
-    classifier = open_model(model)
+    classifier = open_classifier(model, "--model")
     return Explainer(classifier, ask(classifier, methods, layer, own=model is None), writer, out)
 
 

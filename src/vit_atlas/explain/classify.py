@@ -15,7 +15,6 @@ from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.photos import opened
 from vit_atlas.data.pixels import PhotoError, to_rgb
 from vit_atlas.errors import AtlasError
-from vit_atlas.explain.model import layer_count
 from vit_atlas.explain.sources import shown
 from vit_atlas.io.files import read_json
 from vit_atlas.models.classifier import Classifier
@@ -79,7 +78,7 @@ def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -
     Raises:
         AtlasError: there is no such method or layer, or no photos have chosen the best head of this layer.
     """
-    layers = layer_count(classifier)
+    layers = classifier.layer_count
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(METHODS)}")

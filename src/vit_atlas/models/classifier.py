@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassi
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.models.geometry import Size, TokenLayout, as_size, position_embedding, token_layout
-from vit_atlas.models.hub import explained, model_source, quiet
+from vit_atlas.models.hub import ASKED_BY, explained, model_source, quiet, require_processor
 from vit_atlas.models.trunk import blocks
 from vit_atlas.paths import MODEL
 from vit_atlas.settings import ModelSettings
@@ -52,6 +52,11 @@ class Classifier:
     def layout(self) -> TokenLayout:
         """How the tokens lie on the input."""
         return token_layout(self.model.config, self.image_size)
+
+    @property
+    def layer_count(self) -> int:
+        """Blocks, and so attention layers, that the model has."""
+        return len(blocks(self.model)[1])
 
     def to_device(self) -> Self:
         """Move the model to the GPU where there is one; returns itself."""
@@ -102,7 +107,7 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
     source = model_source(settings)
     with explained(settings):
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
-    _require_class_token(settings, config)
+    _require_trainable(settings, config)
     with explained(settings):
         pretrained_processor = _pretrained_processor(settings, source)
         size = _image_size(settings, config, pretrained_processor)
@@ -135,41 +140,87 @@ def load_finetuned(folder: str | Path = MODEL) -> Classifier:
     return Classifier(model.eval(), processor)
 
 
+def open_classifier(name: str | None = None, asked_by: str = ASKED_BY) -> Classifier:
+    """Open any saved image classifier with the head that it was saved with, on the GPU where there is one.
+
+    Photos are stretched to the model's input, whatever its own processor does with the borders: maps then cover the
+    whole photo, as they do everywhere else here.
+
+    Args:
+        name: a folder that ``save_pretrained`` wrote, or a hub id; None is build/model, the pipeline's own.
+        asked_by: how messages call what names the model.
+
+    Raises:
+        AtlasError: it is unavailable, is no image classifier with a class token, or has no head.
+    """
+    if name is None:
+        return load_finetuned().to_device()
+    settings = ModelSettings(name=name, revision=None, image_size=None)
+    source = model_source(settings, asked_by)
+    require_processor(name, asked_by)
+    with explained(settings, asked_by), quiet(downloads=not Path(source).is_dir()):
+        model, info = AutoModelForImageClassification.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
+        processor = AutoImageProcessor.from_pretrained(source, trust_remote_code=False)
+    if info["missing_keys"]:
+        raise AtlasError(
+            f"the weights of {asked_by} {name} lack {min(info['missing_keys'])}: give an image classifier that was "
+            "saved with its head"
+        )
+    _require_class_token(model, name, asked_by)
+    size = as_size(model.config.image_size)
+    if model.config.model_type in INTERPOLATES_ITSELF:
+        size = _usual_size(processor) or size
+    patch = as_size(model.config.patch_size)
+    stretch(processor, (size[0] // patch[0] * patch[0], size[1] // patch[1] * patch[1]))
+    return Classifier(model.eval(), processor).to_device()
+
+
+def stretch(processor: Any, size: Size) -> None:
+    """Let a processor stretch every photo to ``size`` (height, width), so that maps cover the whole photo."""
+    processor.size = {"height": size[0], "width": size[1]}
+    processor.do_resize, processor.do_center_crop = True, False
+
+
 def head_names(model: Any) -> list[str]:
     """Names of the parameters that belong to the classification head."""
     prefix = model.base_model_prefix + "."
     return [name for name, _ in model.named_parameters() if not name.startswith(prefix)]
 
 
-def _require_class_token(settings: ModelSettings, config: Any) -> None:
+def _require_trainable(settings: ModelSettings, config: Any) -> None:
+    """Check from the configuration alone that the model has a class token."""
     config.architectures = []  # A distilled DeiT's two-headed class cannot be trained; this picks the one that can.
-    problem = AtlasError(
-        f"model.name {settings.name} is a {config.model_type} model, which has no class token with learned position "
-        f"embeddings: choose a {SUPPORTED}"
-    )
     try:
         with torch.device("meta"):
             model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     except (ValueError, AttributeError, ImportError):
-        raise problem from None
+        raise _no_class_token(config.model_type, settings.name, ASKED_BY) from None
+    _require_class_token(model, settings.name, ASKED_BY)
+
+
+def _require_class_token(model: Any, name: str, asked_by: str) -> None:
     embeddings = getattr(model.base_model, "embeddings", None)
     wanted = ("cls_token", "position_embeddings", "patch_embeddings")
-    if any(getattr(embeddings, name, None) is None for name in wanted) or not isinstance(
-        config.patch_size, int | list | tuple
-    ):
-        raise problem
     try:
+        if any(getattr(embeddings, part, None) is None for part in wanted):
+            raise _no_class_token(model.config.model_type, name, asked_by)
         blocks(model)
-    except AtlasError:
-        raise problem from None
+        token_layout(model.config)
+    except (AtlasError, AttributeError, TypeError, ValueError):
+        raise _no_class_token(model.config.model_type, name, asked_by) from None
+
+
+def _no_class_token(kind: str, name: str, asked_by: str) -> AtlasError:
+    return AtlasError(
+        f"{asked_by} {name} is a {kind} model, which has no class token with learned position embeddings: choose a "
+        f"{SUPPORTED}"
+    )
 
 
 def _pretrained_processor(settings: ModelSettings, source: str) -> Any:
-    if Path(source).is_dir() and not (Path(source) / "preprocessor_config.json").is_file():
-        raise AtlasError(
-            f"{settings.name} has no preprocessor_config.json, which says how photos are normalised: "
-            "save the model's image processor into the same folder"
-        )
+    require_processor(settings.name)
     with quiet():
         return AutoImageProcessor.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
 
@@ -181,10 +232,16 @@ def _image_size(settings: ModelSettings, config: Any, processor: Any) -> Size:
     if config.model_type not in INTERPOLATES_ITSELF:
         return native
     # DINOv2 keeps the position embeddings of its last, high-resolution phase; its processor tells the usual input.
-    for size in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
+    return _usual_size(processor) or native
+
+
+def _usual_size(processor: Any) -> Size | None:
+    """Height and width that a processor hands to its model, after resizing and cropping; None where it says neither."""
+    crop = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", True) else None
+    for size in (crop, getattr(processor, "size", None)):
         if size and size.get("height") and size.get("width"):
             return int(size["height"]), int(size["width"])
-    return native
+    return None
 
 
 def _load_model(settings: ModelSettings, source: str, config: Any, classes: Sequence[str]) -> Any:

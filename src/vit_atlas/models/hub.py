@@ -13,31 +13,63 @@ from vit_atlas.settings import ModelSettings
 
 EMBEDDED = "embedded"
 
+ASKED_BY = "model.name"
+"""What usually names a model: the setting in params.yaml."""
 
-def model_source(settings: ModelSettings) -> str:
+
+def model_source(settings: ModelSettings, asked_by: str = ASKED_BY) -> str:
     """Folder or hub id to give to ``from_pretrained``; fetches the embedded ViT where that is what is asked for.
+
+    Args:
+        settings: name and revision.
+        asked_by: how messages call what names the model, a setting or an option.
 
     Raises:
         AtlasError: ``settings.name`` is a folder without a model in it, or looks like one and does not exist.
     """
     if settings.name == EMBEDDED:
         return str(embedded_folder())
+    require_folder(settings.name, asked_by)
     folder = Path(settings.name).expanduser()
+    return str(folder) if folder.is_dir() else settings.name
+
+
+def require_folder(name: str, asked_by: str = ASKED_BY) -> None:
+    """Check what can be checked of a model's name before any library is loaded; a hub id passes.
+
+    Raises:
+        AtlasError: the name looks like a path and there is no such folder, or the folder holds no model.
+    """
+    folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise AtlasError(
-                f"model.name is the folder {settings.name}, which holds no config.json: "
-                "give a folder that save_pretrained wrote"
+                f"{asked_by} is the folder {name}, which holds no config.json: give a folder that save_pretrained wrote"
             )
-        return str(folder)
-    if folder.is_absolute() or settings.name.startswith((".", "~")) or settings.name.count("/") > 1:
-        raise AtlasError(f"model.name is {settings.name}, and no folder has that name: correct the path in params.yaml")
-    return settings.name
+    elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise AtlasError(f"{asked_by} is {name}, and no folder has that name: correct the path")
+
+
+def require_processor(name: str, asked_by: str = ASKED_BY) -> None:
+    """Check that a folder says how photos are prepared for its model; a hub id passes.
+
+    Raises:
+        AtlasError: it does not.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not (folder / "preprocessor_config.json").is_file():
+        raise AtlasError(
+            f"{asked_by} is the folder {name}, which has no preprocessor_config.json, so nothing says how photos are "
+            "prepared: save the model's image processor into the same folder"
+        )
 
 
 @contextmanager
-def explained(settings: ModelSettings) -> Iterator[None]:
-    """Turn what ``from_pretrained`` raises into an :class:`AtlasError` that says which problem it is and what to do."""
+def explained(settings: ModelSettings, asked_by: str = ASKED_BY) -> Iterator[None]:
+    """Turn what ``from_pretrained`` raises into an :class:`AtlasError` that says which problem it is and what to do.
+
+    ``asked_by`` is as in :func:`model_source`.
+    """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from safetensors import SafetensorError
 
@@ -47,7 +79,7 @@ def explained(settings: ModelSettings) -> Iterator[None]:
     except AtlasError:
         raise
     except (*kinds, SafetensorError, HfHubHTTPError, HFValidationError) as error:
-        raise AtlasError(_sentence(settings, error)) from error
+        raise AtlasError(_sentence(settings, asked_by, error)) from error
 
 
 @contextmanager
@@ -71,7 +103,7 @@ def quiet(downloads: bool = False) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _sentence(settings: ModelSettings, error: BaseException) -> str:
+def _sentence(settings: ModelSettings, asked_by: str, error: BaseException) -> str:
     from huggingface_hub import errors
 
     name = settings.name
@@ -84,7 +116,7 @@ def _sentence(settings: ModelSettings, error: BaseException) -> str:
         return f"{name} asks you to accept its terms: do so at https://huggingface.co/{name}, then `hf auth login`"
     if is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
         return (
-            f"model.name {name} is no folder here and no model on the Hugging Face hub (or a private one): "
+            f"{asked_by} {name} is no folder here and no model on the Hugging Face hub (or a private one): "
             "check its spelling, or log in with `hf auth login`"
         )
     if is_a(errors.RevisionNotFoundError):
@@ -94,21 +126,21 @@ def _sentence(settings: ModelSettings, error: BaseException) -> str:
     if is_a(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, ConnectionError):
         return (
             f"the Hugging Face hub cannot be reached and {name} is not in the local cache: connect to the network, "
-            "point HF_HOME to a cache that has it, or set model.name to a local folder or to `embedded`"
+            f"point HF_HOME to a cache that has it, or set {asked_by} to a local folder or to `embedded`"
         )
     if is_a(UnpicklingError):
         return (
-            f"the weights of model.name {name} are a pickle that holds more than tensors (code that would run when "
+            f"the weights of {asked_by} {name} are a pickle that holds more than tensors (code that would run when "
             "read), so they were not loaded: save the model as safetensors"
         )
     if "custom code" in str(error):
         return (
-            f"model.name {name} carries code of its own, which is never run here: choose a model whose classes are "
+            f"{asked_by} {name} carries code of its own, which is never run here: choose a model whose classes are "
             "part of transformers"
         )
     if is_a(json.JSONDecodeError) or type(error).__name__ == "SafetensorError":
-        return f"a file of model.name {name} cannot be read ({_first_line(error)}): fetch or save the model again"
-    return f"model.name {name} cannot be loaded: {_first_line(error)}"
+        return f"a file of {asked_by} {name} cannot be read ({_first_line(error)}): fetch or save the model again"
+    return f"{asked_by} {name} cannot be loaded: {_first_line(error)}"
 
 
 def _chain(error: BaseException) -> list[BaseException]:

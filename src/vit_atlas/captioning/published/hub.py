@@ -22,7 +22,8 @@ from vit_atlas.captioning.model.captioner import SearchOptions, best_device, req
 from vit_atlas.captioning.model.decoding import search
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.geometry import as_size, token_layout
+from vit_atlas.models.classifier import stretch
+from vit_atlas.models.geometry import token_layout
 from vit_atlas.models.hub import explained, model_source, quiet
 from vit_atlas.settings import ModelSettings
 
@@ -70,7 +71,8 @@ class HubCaptioner:
         self._decoder = model.text_decoder if blip else model.decoder
         self._decoder.set_attn_implementation("eager")
         self._layout = token_layout(self._encoder.config)
-        self._processor = _stretching(processor, self._layout.image_size)
+        stretch(processor, self._layout.image_size)
+        self._processor = processor
         start, end = _limits(model, blip)
         self._vocabulary = vocabulary_of(tokenizer, start, end, name)
         text = model.config.text_config if blip else model.config.decoder
@@ -110,8 +112,8 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
     from transformers import BlipForConditionalGeneration, VisionEncoderDecoderModel
 
     settings = ModelSettings(name=name, revision=revision, image_size=None)
-    source = model_source(settings)
-    with explained(settings), quiet():
+    source = model_source(settings, "captioner.name")
+    with explained(settings, "captioner.name"), quiet():
         config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
     if config.model_type not in MODEL_TYPES:
         raise AtlasError(
@@ -119,20 +121,12 @@ def open_hub(name: str, revision: str | None) -> HubCaptioner:
             "nlpconnect/vit-gpt2-image-captioning, or a BLIP captioner"
         )
     kind = BlipForConditionalGeneration if config.model_type == "blip" else VisionEncoderDecoderModel
-    with explained(settings), quiet():
+    with explained(settings, "captioner.name"), quiet():
         options = {"revision": revision, "trust_remote_code": False}
         model = kind.from_pretrained(source, dtype=torch.float32, **options)
         processor = AutoImageProcessor.from_pretrained(source, **options)
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     return HubCaptioner(model, processor, tokenizer, Path(name).name)
-
-
-def _stretching(processor: Any, size: tuple[int, int]) -> Any:
-    """Let the processor stretch every photo to the encoder's size, so that the maps cover the whole photo."""
-    height, width = as_size(size)
-    processor.size = {"height": height, "width": width}
-    processor.do_resize, processor.do_center_crop = True, False
-    return processor
 
 
 def _limits(model: Any, blip: bool) -> tuple[int | None, int | None]:

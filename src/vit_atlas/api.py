@@ -1,0 +1,175 @@
+"""What the package offers to Python: open a classifier, record its attention, make maps, score them, explain, caption.
+
+Every name here is also ``from vit_atlas import ...``, which loads torch only when a name is used. Photos are paths,
+bytes or PIL images; maps are NumPy arrays over the patches.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.methods import METHODS, needing
+from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.recorder import record_attention
+from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
+from vit_atlas.captioning.model.words import Caption
+from vit_atlas.data.photos import open_photo
+from vit_atlas.errors import AtlasError
+from vit_atlas.models.classifier import Classifier, open_classifier
+from vit_atlas.paths import CAPTIONER
+
+__all__ = ["Explanation", "caption", "explain", "make_map", "open_classifier", "record_attention", "score_map"]
+
+Photo = str | Path | Image.Image
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a classifier says of a photo, and where it looked."""
+
+    classes: list[tuple[str, float]]
+    """The likeliest classes with their probabilities, the likeliest first."""
+    maps: dict[str, np.ndarray]
+    """Method -> map (rows, columns), not negative; its scale means nothing."""
+
+
+def make_map(
+    classifier: Classifier,
+    photo: Photo,
+    method: str = "head_mean",
+    target: int | None = None,
+    layer: int = -1,
+    head: int | None = None,
+) -> np.ndarray:
+    """Make one map of one photo.
+
+    Args:
+        classifier: from :func:`open_classifier`.
+        photo: a path or a PIL image.
+        method: a key of :data:`vit_atlas.attention.methods.METHODS`.
+        target: label of the class that class-specific methods explain; None is the likeliest.
+        layer: for methods that read one layer; negative counts from the last.
+        head: for ``best_head``.
+
+    Returns:
+        The map (rows, columns) over the patches, float32, not negative; its scale means nothing.
+
+    Raises:
+        AtlasError: the photo cannot be read or is smaller than a patch, or there is no such method or head.
+
+    Example::
+
+        classifier = open_classifier("build/model")
+        heat = make_map(classifier, "photo.jpg", "relevance")
+    """
+    return _explained(classifier, photo, [method], target, MapOptions(layer, head)).maps[method]
+
+
+def score_map(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Score a map against the object's mask.
+
+    Args:
+        heat: (rows, columns), not negative.
+        mask: (height, width) at the photo's size: 1 object, 0 background, 255 counts for neither.
+
+    Returns:
+        ``mass`` (share of the map on the object), ``pointing`` (1 if its highest point is), ``ap`` (average precision),
+        and ``best_iou``, the IoU at the threshold that suits this very photo best: an upper bound, where
+        metrics/attention.json has the IoU at a threshold chosen on other photos.
+
+    Raises:
+        AtlasError: the mask has no object or no background.
+
+    Example::
+
+        scores = score_map(heat, np.asarray(Image.open("mask.png")) > 0)
+    """
+    small = resize_mask(np.asarray(mask).astype(np.uint8), comparison_size((mask.shape[0], mask.shape[1])))
+    if not usable(small):
+        raise AtlasError("the mask must have pixels of the object (1) and of the background (0)")
+    found = score_photo(np.asarray(heat, dtype=np.float32)[None], small)
+    scores = {"mass": found.mass[0], "pointing": found.pointing[0], "ap": found.ap[0], "best_iou": found.iou[0].max()}
+    return {name: float(value) for name, value in scores.items()}
+
+
+def explain(
+    classifier: Classifier, photos: Sequence[Photo], methods: Sequence[str] = ("head_mean",), top: int = 5
+) -> Iterator[Explanation]:
+    """Explain photos, each as soon as the one before it is done with.
+
+    Args:
+        classifier: from :func:`open_classifier`.
+        photos: paths or PIL images.
+        methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
+        top: how many classes are told.
+
+    Raises:
+        AtlasError: a photo cannot be read or is smaller than a patch, or there is no such method.
+
+    Example::
+
+        for explanation in explain(open_classifier(), ["one.jpg", "two.jpg"]):
+            print(explanation.classes[0])
+    """
+    for photo in photos:
+        found = _explained(classifier, photo, methods, None, MapOptions())
+        yield Explanation(found.classes[:top], found.maps)
+
+
+def caption(photo: Photo, captioner: str | Path = CAPTIONER, beams: int = 3) -> Caption:
+    """Caption a photo; every word of the caption has the map of where the captioner looked for it.
+
+    Args:
+        photo: a path or a PIL image.
+        captioner: a folder that caption-train wrote.
+        beams: captions followed at the same time; 1 is greedy.
+
+    Returns:
+        ``text``, and ``words``, each with ``text``, ``log_probability`` and ``map()`` (rows, columns), summing to 1.
+
+    Raises:
+        AtlasError: there is no captioner, or the photo cannot be read or is too small.
+
+    Example::
+
+        for word in caption("photo.jpg").words:
+            print(word.text, word.map().argmax())
+    """
+    from vit_atlas.captioning.model.captioner import SearchOptions
+    from vit_atlas.captioning.opening import open_captioner
+
+    (written,) = open_captioner(Path(captioner)).caption([_opened(photo)], SearchOptions(beams=beams))
+    return written
+
+
+def _explained(
+    classifier: Classifier, photo: Photo, methods: Sequence[str], target: int | None, options: MapOptions
+) -> Explanation:
+    import torch
+
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise AtlasError(f"there is no map method {unknown[0]}: use {', '.join(METHODS)}")
+    if options.head is None and needing(methods, "chosen_head"):
+        raise AtlasError("best_head needs the number of a head: give head=")
+    image = _opened(photo)
+    classifier.require_patch(image, str(photo) if isinstance(photo, str | Path) else "the photo", "use a larger photo")
+    gradients, states = (needing(methods, fact) for fact in ("gradients", "states"))
+    pixels = classifier.pixel_values([image])
+    targets = None if target is None else torch.tensor([target], device=next(classifier.model.parameters()).device)
+    trace = run_pass(classifier, pixels, targets, gradients=gradients, layers=states)
+    probabilities = trace.logits[0].softmax(dim=-1).cpu()
+    order = probabilities.sort(descending=True, stable=True).indices.tolist()
+    maps = make_maps(trace, ["photo"], methods, options)
+    return Explanation(
+        [(classifier.id2label[label], float(probabilities[label])) for label in order],
+        {name: values[0] for name, values in maps.items()},
+    )
+
+
+def _opened(photo: Photo) -> Image.Image:
+    return photo.convert("RGB") if isinstance(photo, Image.Image) else open_photo(photo)
