@@ -14,7 +14,6 @@ from vit_atlas.captioning.measure.word_maps import (
     word_scores,
 )
 from vit_atlas.captioning.model.words import Caption, Word
-from vit_atlas.errors import AtlasError
 
 LEFT = np.array([[1.0, 0.0], [1.0, 0.0]])
 RIGHT = np.array([[0.0, 1.0], [0.0, 1.0]])
@@ -96,13 +95,17 @@ def test_entropy_and_correlation():
     assert not math.isnan(entropy(np.zeros((2, 2))))
 
 
-def test_masks_of_one_noun_are_one_and_a_wrong_size_is_named(tmp_path):
+def test_masks_of_one_noun_are_one_and_one_that_does_not_fit_is_left_out_by_name(tmp_path):
     for name, box in [("one", (0, 0, 3, 10)), ("two", (6, 0, 8, 10))]:
         mask = Image.new("L", (8, 10))
         mask.paste(255, box)
         mask.save(tmp_path / f"{name}.png")
     things = [NounMask("dog", tmp_path / "one.png"), NounMask("dog", tmp_path / "two.png")]
-    masks = noun_masks(things, (10, 8), tmp_path / "photo.jpg")
+    masks, problems = noun_masks(things, (10, 8))
     assert masks["dog"].sum() == 50
-    with pytest.raises(AtlasError, match=r"one\.png is 8x10 pixels and its photo .*photo\.jpg 9x10"):
-        noun_masks(things, (10, 9), tmp_path / "photo.jpg")
+    assert problems == []
+    Image.new("L", (10, 8), 255).save(tmp_path / "turned.png")
+    masks, problems = noun_masks([*things, NounMask("cat", tmp_path / "turned.png")], (10, 8))
+    assert list(masks) == ["dog"]
+    assert "turned.png cannot be read as a mask: it has 10x8 pixels, the photo 8x10" in problems[0]
+    assert "`cat` is not scored in this photo" in problems[0]

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -118,7 +119,7 @@ def test_an_edited_photo_is_decoded_again_even_with_its_old_size_and_time(many: 
 def test_a_changed_mask_is_looked_at_again(many: Path, cache: Path) -> None:
     mask = many / "masks" / "ant" / "1.png"
     mask.parent.mkdir(parents=True)
-    Image.new("L", (30, 20), 255).save(mask)
+    Image.fromarray(np.eye(20, 30, dtype=np.uint8)).save(mask)
     assert prepare(many, SETTINGS, cache).metrics["masks"] == 1
     Image.new("L", (30, 20), 0).save(mask)
     changed = prepare(many, SETTINGS, cache)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_atlas.data.photos import decode, kind_of_file, open_mask, open_photo, opened
+from vit_atlas.data.photos import decode, kind_of_file, open_photo, opened
 from vit_atlas.data.pixels import PhotoError
 from vit_atlas.errors import AtlasError
 
@@ -154,25 +154,6 @@ def test_random_damage_never_raises_anything_but_a_clear_error(tmp_path: Path) -
             (tmp_path / f"damaged.{suffix}").write_bytes(damaged[: rng.integers(1, len(whole) + 1)].tobytes())
             with contextlib.suppress(AtlasError):
                 assert open_photo(tmp_path / f"damaged.{suffix}").mode == "RGB"
-
-
-def test_masks_are_zero_one_and_255_for_unlabelled(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[1, 2, 3]], np.uint8)).save(tmp_path / "trimap.png")
-    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(tmp_path / "binary.png")
-    Image.fromarray(np.array([[0, 255, 255]], np.uint8)).convert("1").save(tmp_path / "bits.png")
-    assert open_mask(tmp_path / "trimap.png", "trimap").tolist() == [[1, 0, 255]]
-    assert open_mask(tmp_path / "binary.png", "binary").tolist() == [[0, 1, 1]]
-    assert open_mask(tmp_path / "bits.png", "binary").tolist() == [[0, 1, 1]]
-    assert open_mask(tmp_path / "bits.png", "binary").dtype == np.uint8
-    with pytest.raises(AtlasError, match="`trimap` or `binary`"):
-        open_mask(tmp_path / "bits.png", "other")
-
-
-def test_a_palette_mask_counts_its_indices_not_its_colours(tmp_path: Path) -> None:
-    mask = Image.fromarray(np.array([[0, 1, 2]], np.uint8), mode="P")
-    mask.putpalette([255, 255, 255, 0, 0, 0, 9, 9, 9])
-    mask.save(tmp_path / "m.png")
-    assert open_mask(tmp_path / "m.png", "binary").tolist() == [[0, 1, 1]]
 
 
 def chunk(name: bytes, data: bytes) -> bytes:

@@ -105,24 +105,31 @@ def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_class
     masks = two_classes / "masks"
     for name, size, value in (("cat/0", (40, 30), 255), ("cat/1", (30, 40), 255), ("dog/2", (40, 30), 0)):
         (masks / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", size, value).save(masks / f"{name}.png")
+        mask = Image.new("L", size, 0)
+        mask.paste(value, (5, 5, 20, 15))
+        mask.save(masks / f"{name}.png")
+    Image.new("L", (40, 30), 255).save(masks / "dog" / "1.png")
     (masks / "dog" / "3.png").write_bytes(b"no image")
     prepared = prepare(two_classes, SETTINGS)
     frame = prepared.manifest.frame.set_index("image_id")
     assert frame.loc["cat/0.jpg", ["mask", "mask_kind"]].tolist() == [(masks / "cat/0.png").as_posix(), "binary"]
     assert (frame["mask"] != "").sum() == prepared.metrics["masks"] == 1
     dropped = dict(rows(prepared.findings.masks_dropped))
-    assert dropped["cat/1.jpg"].endswith("it has 30x40 pixels, the photo 40x30")
+    assert dropped["cat/1.jpg"].endswith(
+        "it has 30x40 pixels, the photo 40x30: if it was drawn on the photo as stored, turn it as EXIF turns the photo"
+    )
+    assert dropped["dog/1.jpg"] == "the mask marks the whole photo"
     assert dropped["dog/2.jpg"] == "the mask marks no object"
     assert "not an image" in dropped["dog/3.jpg"]
-    assert prepared.metrics["masks_dropped_count"] == 3
+    assert prepared.metrics["masks_dropped_count"] == 4
 
 
 def test_masks_of_no_photo_are_a_warning(two_classes: Path) -> None:
     (two_classes / "masks").mkdir()
     Image.new("L", (40, 30), 255).save(two_classes / "masks" / "elsewhere.png")
     assert prepare(two_classes, SETTINGS).metrics["warnings"] == [
-        "files in masks/ that belong to no photo: 1, masks/elsewhere.png first"
+        "masks that belong to no photo: 1, masks/elsewhere.png first; expected the names of photos, such as "
+        "masks/cat/0.png"
     ]
 
 

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.tiny_settings import tiny
-from vit_atlas.data.photos import open_mask, open_photo
+from vit_atlas.data.mask_values import open_mask
+from vit_atlas.data.photos import open_photo
 from vit_atlas.data.prepare import prepare
 from vit_atlas.data.stickers.backgrounds import BUSY, CALM
 from vit_atlas.data.stickers.captioning import (

@@ -6,7 +6,7 @@
 4. A table: ``labels.csv`` (or .tsv, .parquet) with the columns path and label, and maybe split and group.
 
 Masks are optional: ``masks/<stem>.png`` or ``masks/<path of the photo below the folder>.png``, ``<class>/masks`` beside
-``<class>/images``, or the published trimaps.
+``<class>/images``, ``<stem>_mask.png`` beside the photo, or the published trimaps.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from vit_atlas.data.class_folders import class_folder_layout, unknown_layout
 from vit_atlas.data.label_table import find_table, table_layout
 from vit_atlas.data.masks import find_masks, take_mask_folders
 from vit_atlas.data.oxford import is_oxford, oxford_layout
-from vit_atlas.data.tree import Folder, name_below, read_tree
+from vit_atlas.data.tree import Folder, read_tree
 from vit_atlas.errors import AtlasError
 
 
@@ -33,14 +33,12 @@ def find_layout(root: Path) -> Layout:
     tree = read_tree(root)
     masks = take_mask_folders(tree.root)
     layout = _layout_of(tree.root)
-    candidates = find_masks(root, layout.candidates, masks)
-    used = {candidate.mask for candidate in candidates}
-    unused = [path for folder in masks for path in folder.all_files() if path not in used]
+    candidates, unused = find_masks(root, layout.candidates, masks)
     return replace(
         layout,
         candidates=tuple(sorted(candidates, key=lambda candidate: candidate.image_id)),
         rejected=tuple(sorted((*layout.rejected, *tree.rejected), key=lambda item: item.file)),
-        unused_masks=tuple(sorted(name_below(root, path) for path in unused)),
+        unused_masks=tuple(unused),
         ignored=tuple(sorted((*layout.ignored, *tree.ignored))),
     )
 

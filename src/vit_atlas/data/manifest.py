@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from vit_atlas.data.photos import open_mask, open_photo
+from vit_atlas.data.mask_values import open_mask
+from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file
 from vit_atlas.paths import CLASSES, MANIFEST
@@ -59,7 +60,7 @@ class Photo:
         """
         if not self.mask:
             raise AtlasError(f"{self.path} has no mask")
-        return open_mask(self.mask, self.mask_kind)
+        return open_mask(self.mask, self.mask_kind, (self.width, self.height))
 
     def holds_patch(self, patch: tuple[int, int]) -> bool:
         """Whether it is at least one patch (height, width) of pixels: a map of less means nothing."""

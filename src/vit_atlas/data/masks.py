@@ -1,7 +1,9 @@
 """Which folders hold masks, and which mask belongs to which photo."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +14,23 @@ from vit_atlas.data.photos import looks_like_photo, open_photo
 from vit_atlas.data.tree import Folder, name_below
 from vit_atlas.errors import AtlasError
 
-MASKS = "masks"
+MASKS = ("masks", "mask")
+
+MASK_FOLDERS = frozenset(
+    (
+        *MASKS,
+        *("annotation", "annotations", "segmentation", "segmentations", "segmentationclass", "segmentationobject"),
+        *("groundtruth", "ground_truth", "gt", "trimaps"),
+    )
+)
+"""Names, in lower case, of folders that labelling tools and data sets fill with masks."""
+
+MASK_SUFFIXES = frozenset((".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".webp"))
+
+MASK_STEM = re.compile(
+    r"(.+?)[ _.-]?[_.-](?:masks?|seg|segmentation|gt|groundtruth|labels?|trimap|annotation)", re.IGNORECASE | re.DOTALL
+)
+"""What a mask is called beside its photo: IMG_1_mask, IMG_1.seg."""
 
 COLOURS_OF_A_PHOTO = 257
 """Colours from which on a picture is no mask: those have fewer, of greys at most 256."""
@@ -24,44 +42,107 @@ LOOKED_AT = 9
 def take_mask_folders(root: Folder) -> list[Folder]:
     """Take the folders that hold masks out of the tree and return them.
 
-    They are called masks, at the top or below classes and splits (``<class>/masks`` beside ``<class>/images``). One
-    that holds photos, of people who wear masks for instance, stays.
+    They have a usual name (:data:`MASK_FOLDERS`) and lie at the top or below classes and splits (``<class>/masks``
+    beside ``<class>/images``). One that holds photos, of people who wear masks for instance, stays.
     """
     taken = []
     for folder in list(root.below()):
-        masks = [child for child in folder.folders if child.name == MASKS and not _holds_photos(child, folder is root)]
+        masks = [child for child in folder.folders if _holds_masks(child, folder is root)]
         folder.folders = [child for child in folder.folders if child not in masks]
         taken += masks
     return taken
 
 
-def find_masks(root: Path, candidates: Iterable[Candidate], folders: Sequence[Folder]) -> list[Candidate]:
-    """Give every candidate without a mask its own: by its path beside or below `images/`, or by its stem.
+def find_masks(
+    root: Path, candidates: Iterable[Candidate], folders: Sequence[Folder]
+) -> tuple[list[Candidate], list[str]]:
+    """Give every candidate without a mask its own, and return all photos with the names of masks that belong to none.
 
-    A bare stem counts only where one photo has it, and only in `masks/` at the top.
+    A mask has the name of its photo, in any letter case, with or without the photo's suffix and a usual ending such as
+    ``_mask``: at its path beside or below `images/`, by its bare stem in a folder of masks at the top where one photo
+    has it, or beside its photo where it has the few colours of a mask.
     """
-    by_path: dict[str, Path] = {}
-    by_stem: dict[str, Path] = {}
+    candidates, beside = _beside(list(candidates))
+    masks = [(name_below(root, path), path) for path in beside]
+    bare: list[tuple[str, Path]] = []
     for folder in folders:
         above = PurePosixPath(name_below(root, folder.path)).parent
         for path in folder.all_files():
-            below = PurePosixPath(name_below(folder.path, path))
-            if below.suffix.lower() != ".png":
-                continue
-            for place in (above / below, above / "images" / below):
-                by_path.setdefault(place.with_suffix("").as_posix(), path)
-            if above == PurePosixPath("."):
-                by_stem[below.with_suffix("").as_posix()] = path
-    candidates = list(candidates)
-    stems = Counter(candidate.path.stem for candidate in candidates)
+            if path.suffix.lower() in MASK_SUFFIXES:
+                below = name_below(folder.path, path)
+                masks += [((above / below).as_posix(), path), ((above / "images" / below).as_posix(), path)]
+                bare += [(below, path)] * (above == PurePosixPath("."))
+    by_path, by_stem = _index(masks), _index(bare)
+    stems = Counter(_folded(candidate.path.stem) for candidate in candidates)
+    paths = Counter(_folded(_stem(candidate.image_id)) for candidate in candidates)
     found = []
     for candidate in candidates:
-        mask = by_path.get(PurePosixPath(candidate.image_id).with_suffix("").as_posix())
-        if mask is None and stems[candidate.path.stem] == 1:
-            mask = by_stem.get(candidate.path.stem)
+        mask = _chosen(by_path, candidate, candidate.image_id, paths)
+        if mask is None and stems[_folded(candidate.path.stem)] == 1:
+            mask = _chosen(by_stem, candidate, candidate.path.name, stems)
         keeps = mask is None or candidate.mask is not None
         found.append(candidate if keeps else replace(candidate, mask=mask, mask_kind="binary"))
-    return found
+    used = {candidate.mask for candidate in found}
+    files = [*beside, *(path for folder in folders for path in folder.all_files())]
+    return found, sorted(name_below(root, path) for path in files if path not in used)
+
+
+def _index(masks: Sequence[tuple[str, Path]]) -> dict[str, list[Path]]:
+    """Masks by the folded names of the photos that they may belong to; exact names come before those with endings."""
+    index: dict[str, list[Path]] = {}
+    for base_of in (_stem, _base):
+        found = defaultdict(list)
+        for name, path in masks:
+            if base := base_of(name):
+                found[_folded(base)].append(path)
+        index = {**found, **index}
+    return index
+
+
+def _chosen(index: dict[str, list[Path]], candidate: Candidate, name: str, photos: Mapping[str, int]) -> Path | None:
+    """The mask of a photo; where several photos or masks differ in letter case only, the one of exactly its name."""
+    masks = index.get(_folded(name)) or index.get(_folded(_stem(name)), [])
+    exact = [path for path in masks if path.stem == candidate.path.stem or path.stem == candidate.path.name]
+    if len(masks) == 1 and photos[_folded(_stem(name))] == 1:
+        return masks[0]
+    return min(exact, key=lambda path: (path.suffix.lower() != ".png", path.name), default=None)
+
+
+def _beside(candidates: list[Candidate]) -> tuple[list[Candidate], list[Path]]:
+    """Photos, and masks that lie beside theirs."""
+    names = {_folded(_stem(candidate.image_id)) for candidate in candidates}
+    masks = {
+        candidate.path
+        for candidate in candidates
+        if (base := _base(candidate.image_id)) and _folded(base) in names
+        if looks_like_photo(candidate.path) and not _is_colourful(candidate.path)
+    }
+    photos = [candidate for candidate in candidates if candidate.path not in masks]
+    return photos, sorted(masks)
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix()
+
+
+def _base(name: str) -> str:
+    """The photo's name that a mask's name ends in a usual way; empty where it does not."""
+    path = PurePosixPath(name)
+    match = MASK_STEM.fullmatch(path.stem)
+    return path.with_name(match[1]).as_posix() if match else ""
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _holds_masks(folder: Folder, at_the_top: bool) -> bool:
+    name = folder.name.lower()
+    if name in MASKS:
+        return not _holds_photos(folder, at_the_top)
+    published = any(path.name == "trainval.txt" for path in folder.files)  # Oxford-IIIT Pet's lists
+    pictures = any(looks_like_photo(path) for path in folder.all_files())
+    return name in MASK_FOLDERS and pictures and not published and not _holds_photos(folder, at_the_top=False)
 
 
 def _holds_photos(folder: Folder, at_the_top: bool) -> bool:

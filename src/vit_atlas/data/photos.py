@@ -1,4 +1,4 @@
-"""Opening photos and masks: the one way in which every stage does it."""
+"""Opening photos: the one way in which every stage does it."""
 
 import stat
 import warnings
@@ -11,7 +11,6 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import PIL
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
@@ -102,33 +101,6 @@ def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO) -> Image.Image:
     except PhotoError as error:
         named = source if isinstance(source, str | Path) else "the image"
         raise AtlasError(f"{named} cannot be read as a photo: {error}") from None
-
-
-def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Open a mask as uint8 of shape (height, width): 0 background, 1 object, 255 unlabelled.
-
-    ``trimap`` is Oxford-IIIT Pet's: 1 object, 2 background, 3 the border that counts for neither. In a ``binary``
-    mask every value but 0 is object. With ``photo_size`` (width, height) a mask of another size is not even decoded.
-
-    Raises:
-        AtlasError: the file is missing or cannot be read as an image, has another size than the photo, or ``kind`` is
-            neither of the two.
-    """
-    try:
-        with opened(path) as image:
-            if photo_size and image.size != photo_size:
-                (width, height), (wide, high) = image.size, photo_size
-                raise PhotoError(f"it has {width}x{height} pixels, the photo {wide}x{high}", "another-size")
-            values = _mask_values(image)
-    except PhotoError as error:
-        raise AtlasError(f"{path} cannot be read as a mask: {error}") from None
-    if kind == "binary":
-        return (values > 0).astype(np.uint8)
-    if kind == "trimap":
-        table = np.full(256, 255, np.uint8)
-        table[[0, 1, 2]] = 0, 1, 0
-        return table[values]
-    raise AtlasError(f"{path}: a mask is `trimap` or `binary`, not {kind!r}")
 
 
 @contextmanager
@@ -304,16 +276,6 @@ def _choose_page(image: Image.Image) -> None:
     if len(pages) > 1:
         raise PhotoError(f"a TIFF of {len(pages)} frames, not one photo", "several-frames")
     image.seek(pages[0] if pages else 0)
-
-
-def _mask_values(image: Image.Image) -> np.ndarray:
-    """Values of a mask as stored: palette indices stay indices, colours become grey."""
-    image.load()
-    if image.mode in ("L", "P"):
-        return np.asarray(image)
-    if image.mode.startswith("I"):
-        return (np.asarray(image) != 0).astype(np.uint8) * 255
-    return np.asarray(image.convert("L"))
 
 
 def _explained(error: Exception) -> PhotoError:

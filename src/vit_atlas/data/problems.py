@@ -58,8 +58,10 @@ def warnings(layout: Layout, manifest: Manifest, findings: Findings, groups: Seq
         if missing and split != "train":
             found.append(f"the {split} split has no photo of {_listed(missing)}")
     if layout.unused_masks:
+        expected = Path("masks", layout.candidates[0].image_id).with_suffix(".png").as_posix()
         found.append(
-            f"files in masks/ that belong to no photo: {len(layout.unused_masks)}, {layout.unused_masks[0]} first"
+            f"masks that belong to no photo: {len(layout.unused_masks)}, {layout.unused_masks[0]} first; expected the "
+            f"names of photos, such as {expected}"
         )
     found += _leaks(findings)
     by_group = defaultdict(set)

@@ -18,8 +18,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from vit_atlas.data.candidates import Candidate
+from vit_atlas.data.mask_values import open_mask
 from vit_atlas.data.perceptual import perceptual_hash
-from vit_atlas.data.photos import PhotoFacts, check_sums, decode, open_file, open_mask, opened
+from vit_atlas.data.photos import PhotoFacts, check_sums, decode, open_file, opened
 from vit_atlas.data.pixels import PhotoError
 from vit_atlas.data.remembered import Inspection, Remembered
 from vit_atlas.errors import AtlasError
@@ -122,6 +123,8 @@ def _mask_reason(candidate: Candidate, found: PhotoFacts) -> str:
         check_sums(candidate.mask)
     except (AtlasError, PhotoError) as error:
         return str(error).removeprefix(f"{candidate.mask} ")
+    if np.all(mask == 1):
+        return "the mask marks the whole photo"
     return "" if np.any(mask == 1) else "the mask marks no object"
 
 

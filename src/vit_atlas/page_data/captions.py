@@ -53,7 +53,7 @@ def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
 
 
 def _entry(subject: Subject, photo: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
-    masks = noun_masks(subject.things, (photo.height, photo.width), subject.path)
+    masks = noun_masks(subject.things, (photo.height, photo.width))[0]
     return {
         "name": subject.name,
         "width": photo.width,

@@ -1,5 +1,6 @@
 """Captions of the photos in data/captioning, measured against people's and against masks, word by word."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from vit_atlas.captioning.model.captioner import Captioner, SearchOptions
 from vit_atlas.captioning.model.vocabulary import words_of
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import open_photo
-from vit_atlas.errors import AtlasError
+from vit_atlas.errors import AtlasError, printable
 from vit_atlas.paths import CAPTIONING_DATA
 from vit_atlas.settings import CaptionsSettings
 
@@ -65,7 +66,9 @@ def describe(captioner: Captioner, settings: CaptionsSettings) -> Captions:
     words: list[tuple[str, str, float, int]] = []
     kept: dict[str, Caption] = {}
     for subject, photo, caption in _captions(captioner, subjects, options):
-        masks = noun_masks(subject.things, (photo.height, photo.width), subject.path)
+        masks, problems = noun_masks(subject.things, (photo.height, photo.width))
+        for problem in problems:
+            tqdm.write(f"warning: {printable(problem)}", file=sys.stderr)
         if caption.words:
             view.require(caption, "the captioner")
         scores = word_scores(caption, masks, nouns, view)

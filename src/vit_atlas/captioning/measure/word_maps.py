@@ -15,7 +15,6 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from vit_atlas.attention.maps import centre_gaussian
 from vit_atlas.attention.scores import PhotoScores, comparison_size, resize_mask, score_photo, usable
 from vit_atlas.captioning.dataset import NounMask
 from vit_atlas.captioning.model.words import Caption, Word
-from vit_atlas.data.photos import open_mask
+from vit_atlas.data.mask_values import open_mask
 from vit_atlas.errors import AtlasError
 
 ARTICLES = {"a", "an", "the", "one"}
@@ -81,22 +80,26 @@ class View:
             )
 
 
-def noun_masks(things: Sequence[NounMask], size: tuple[int, int], photo: Path) -> dict[str, Array]:
+def noun_masks(things: Sequence[NounMask], size: tuple[int, int]) -> tuple[dict[str, Array], list[str]]:
     """Masks by noun, uint8 (height, width): 1 inside; several things of one noun are one mask.
 
-    Raises:
-        AtlasError: a mask cannot be read or is not of the photo's ``size`` (height, width).
+    Args:
+        things: what has a mask in the photo.
+        size: (height, width) of the photo.
+
+    Returns:
+        The masks, and a sentence about each that cannot be read or does not fit: its noun is left out.
     """
     masks: dict[str, Array] = {}
+    problems: dict[str, str] = {}
     for thing in things:
-        mask = open_mask(thing.path, "binary")
-        if mask.shape != size:
-            raise AtlasError(
-                f"{thing.path} is {mask.shape[1]}x{mask.shape[0]} pixels and its photo {photo} {size[1]}x{size[0]}: "
-                "a mask must have its photo's size"
-            )
+        try:
+            mask = open_mask(thing.path, "binary", size[::-1])
+        except AtlasError as error:
+            problems[thing.noun] = f"{error}; `{thing.noun}` is not scored in this photo"
+            continue
         masks[thing.noun] = np.maximum(mask, masks[thing.noun]) if thing.noun in masks else mask
-    return masks
+    return {noun: mask for noun, mask in masks.items() if noun not in problems}, list(problems.values())
 
 
 def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view: View) -> Scores:
