@@ -230,6 +230,15 @@ def test_half_transparent_is_composited_once() -> None:
     assert open_photo(saved(image)).getpixel((0, 0)) == (224, 204, 244)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_an_image_that_is_given_stays_as_it_is(mode: str) -> None:
+    given = Image.open(io.BytesIO(saved(PHOTO.convert(mode), **({"transparency": 3} if mode == "P" else {}))))
+    before = given.convert("RGBA").tobytes()
+    found = open_photo(given)
+    found.paste((1, 2, 3), (0, 0, 40, 30))
+    assert given.convert("RGBA").tobytes() == before
+
+
 def test_a_path_bytes_a_file_object_and_an_image_give_the_same_pixels(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

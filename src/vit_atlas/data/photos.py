@@ -97,7 +97,8 @@ def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO) -> Image.Image:
     """
     try:
         with opened(source, max_pixels) as image:
-            return to_rgb(image)
+            rgb = to_rgb(image)
+            return rgb.copy() if rgb is source else rgb
     except PhotoError as error:
         named = source if isinstance(source, str | Path) else "the image"
         raise AtlasError(f"{named} cannot be read as a photo: {error}") from None

@@ -31,8 +31,8 @@ SMALL_JOB = 200
 CHUNK = 16
 """Photos handed to a worker at a time."""
 
-BAND = 256
-"""Rows of a photo that are hashed at a time, so that its pixels are not copied as a whole."""
+BAND = 4_000_000
+"""Pixels that are hashed at a time, so that those of a large photo are not copied as a whole."""
 
 
 def inspect_all(candidates: tuple[Candidate, ...], max_pixels: int, cache: Path | None = None) -> list[Inspection]:
@@ -110,8 +110,12 @@ def _check_name(path: Path) -> None:
 def _pixel_hash(image: Image.Image) -> str:
     width, height = image.size
     digest = hashlib.sha256(f"{image.size}".encode())
-    for top in range(0, height, BAND):
-        digest.update(image.crop((0, top, width, min(top + BAND, height))).tobytes())
+    rows = max(1, BAND // width)
+    if height <= rows:
+        digest.update(image.tobytes())
+        return digest.hexdigest()
+    for top in range(0, height, rows):
+        digest.update(image.crop((0, top, width, min(top + rows, height))).tobytes())
     return digest.hexdigest()
 
 
