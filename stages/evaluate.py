@@ -16,9 +16,9 @@ def main() -> None:
     settings = load_settings()
     evaluate, manifest, classes = settings.evaluate, Manifest.read(), read_classes()
     pretrained = load_pretrained(settings.model, classes, evaluate.seed) if evaluate.linear_probe else None
-    table, strength = predict(manifest, classes, load_finetuned(), pretrained, evaluate)
+    table, probe = predict(manifest, classes, load_finetuned(), pretrained, evaluate)
     write_csv(paths.PREDICTIONS, table)
-    write_json(paths.PROBE, {"strength": strength})
+    write_json(paths.PROBE, probe)
     worst = worst_mistakes(table, evaluate.mistakes)
     photos = manifest.find(worst["image_id"])
     answers = zip(photos, worst["predicted_name"], worst["confidence"], strict=True)

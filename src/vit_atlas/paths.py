@@ -22,7 +22,7 @@ VALIDATION = Path("build/validation.csv")
 """The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")
 PROBE = Path("build/probe.json")
-"""The linear probe's inverse regularisation strength; null without a probe."""
+"""The linear probe's strength and its predictions, in the order of the other predictions."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")

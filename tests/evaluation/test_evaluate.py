@@ -318,7 +318,7 @@ def test_names_of_classes_stay_text(project: Path, names: list[str]) -> None:
     labels = np.array([0, 1, 2, 2])
     write_csv(paths.PREDICTIONS, table(labels, np.eye(3)[[0, 1, 2, 0]], names))
     write_json(paths.CLASSES, names)
-    write_json(paths.PROBE, {"strength": None})
+    write_json(paths.PROBE, {"strength": None, "predictions": None})
     write_summary(summarise(load_settings()))
     assert read_csv(paths.CONFUSION, "metrics", ("actual", "predicted"))["actual"].tolist() == [*names, names[2]]
     rows = charts.confusion()

@@ -5,6 +5,7 @@ validation split.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ def predict(
     finetuned: Classifier,
     pretrained: Classifier | None,
     settings: EvaluateSettings,
-) -> tuple[pd.DataFrame, float | None]:
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Classify the test photos; each photo is decoded once and goes through each network once.
 
     Args:
@@ -34,8 +35,9 @@ def predict(
         settings: photos a forward pass.
 
     Returns:
-        One row a test photo: image_id, path, split, label, class_name, prediction, predicted_name, confidence, correct,
-        rank (of the true class, 1 is the likeliest) and, with a probe, probe_prediction; and the probe's strength C.
+        One row a test photo: image_id, path, split, label, class_name, prediction, predicted_name, confidence, correct
+        and rank (of the true class, 1 is the likeliest); and of the probe its ``strength`` C and its ``predictions``,
+        labels in the order of the rows, each None without one.
 
     Raises:
         AtlasError: the model's classes are not those of the manifest, there is no test photo, or the model's outputs
@@ -51,7 +53,7 @@ def predict(
         )
     table = prediction_table(test, classes, softmax(outputs.logits))
     if pretrained is None:
-        return table, None
+        return table, {"strength": None, "predictions": None}
     features, labels = {"test": outputs.features}, {}
     for name in ("train", "val"):
         photos = manifest.split(name)
@@ -59,7 +61,7 @@ def predict(
         features[name] = forward(None, pretrained, photos.paths, settings.batch_size, progress).features
         labels[name] = photos.labels
     probe = fit_probe(features, labels, len(classes))
-    return table.assign(probe_prediction=probe.predict(features["test"])), probe.strength
+    return table, {"strength": probe.strength, "predictions": probe.predict(features["test"]).tolist()}
 
 
 def prediction_table(test: Manifest, classes: Sequence[str], probabilities: np.ndarray) -> pd.DataFrame:

@@ -29,8 +29,9 @@ def summarise(settings: Settings) -> Summary:
     """
     predictions, classes = read_csv(PREDICTIONS, "evaluate", TEXTS), read_classes()
     metrics = numbers(predictions, classes, settings.evaluate)
-    if "probe_prediction" in predictions:
-        metrics |= _probe(predictions, read_json(PROBE)["strength"], settings.evaluate)
+    probe = read_json(PROBE)
+    if probe["predictions"] is not None:
+        metrics |= _probe(predictions, probe, settings.evaluate)
     if settings.evaluate.reference_accuracy is not None:
         metrics["reference_accuracy"] = settings.evaluate.reference_accuracy
         metrics["distance_to_reference"] = metrics["accuracy"] - settings.evaluate.reference_accuracy
@@ -119,14 +120,14 @@ def per_class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
     return pd.DataFrame(table).round(6)
 
 
-def _probe(predictions: pd.DataFrame, strength: float, settings: EvaluateSettings) -> dict[str, Any]:
+def _probe(predictions: pd.DataFrame, probe: dict[str, Any], settings: EvaluateSettings) -> dict[str, Any]:
     """The probe's accuracy, and by how much the model is better: the same photos are resampled for both (paired)."""
     bootstrap = {"samples": settings.bootstrap_samples, "seed": settings.seed}
-    right = predictions["probe_prediction"] == predictions["label"]
+    right = predictions["label"] == probe["predictions"]
     gain = predictions["correct"].astype(float) - right
     return {
         **Estimate.mean(right, **bootstrap).flat("probe_accuracy"),
-        "probe_c": strength,
+        "probe_c": probe["strength"],
         **Estimate.mean(gain, **bootstrap).flat("accuracy_minus_probe"),
     }
 

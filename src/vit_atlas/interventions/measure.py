@@ -91,11 +91,12 @@ def run_interventions(classifier: Classifier, test: Manifest, settings: Interven
     photos = _sample(test, settings)
     scenes = [_scene(photo, classifier) for photo in photos]
     rows: list[tuple[object, ...]] = []
-    for place, scene in enumerate(tqdm(scenes, "Interventions", unit="photo")):
-        for version in _answered(classifier, scene, _donor(scenes, place), settings):
-            right = bool(version.answer.argmax() == scene.photo.label)
-            said = (float(version.answer[scene.photo.label]), right, version.area)
-            rows.append((scene.photo.image_id, scene.photo.class_name, version.name, version.filling, *said))
+    with tqdm(scenes, "Interventions", unit="photo") as bar:
+        for place, scene in enumerate(bar):
+            for version in _answered(classifier, scene, _donor(scenes, place), settings):
+                right = bool(version.answer.argmax() == scene.photo.label)
+                said = (float(version.answer[scene.photo.label]), right, version.area)
+                rows.append((scene.photo.image_id, scene.photo.class_name, version.name, version.filling, *said))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -1,6 +1,7 @@
 """The pictures of attn-viz: chosen photos with their maps, and the study's numbers drawn."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,10 +86,12 @@ def write_and_draw(classifier: Classifier, photos: Manifest, study: Study, setti
     Raises:
         AtlasError: a photo cannot be opened or is smaller than a patch; the disk is full.
     """
-    with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data:
+    # Closed whatever happens, so that a progress bar has ended its line before an error is told.
+    explained = closing(explain_photos(classifier, photos, study.choice.head, settings))
+    with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data, explained as passes:
         page = AttentionPage(classifier, settings.layer, data)
         kept = []
-        for one in draw_photos(explain_photos(classifier, photos, study.choice.head, settings), study, settings, plots):
+        for one in draw_photos(passes, study, settings, plots):
             page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
             kept.append((one.photo, one.maps.maps))
         maps = saved_maps(kept)
@@ -100,7 +103,7 @@ def write_and_draw(classifier: Classifier, photos: Manifest, study: Study, setti
 
 def explain_photos(
     classifier: Classifier, photos: Manifest, head: int | None, settings: AttentionSettings
-) -> Iterator[Explained]:
+) -> Generator[Explained, None, None]:
     """Yield the photos one after the other, each with what one pass over it gives; passes are not kept.
 
     Args:
