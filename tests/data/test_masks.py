@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tests.tiny_settings import tiny
 from vit_atlas.data.layouts import find_layout
@@ -98,6 +98,31 @@ def test_smooth_edges_are_cut_in_the_middle(tmp_path: Path) -> None:
         (201, 149), Image.Resampling.LANCZOS
     )
     assert np.array_equal(meaning(smooth, tmp_path / "m.png"), np.asarray(smooth) >= 128)
+
+
+@pytest.mark.parametrize(("things", "dtype"), [(200, np.uint8), (250, np.uint8), (700, np.uint16), (700, np.int32)])
+def test_numbers_of_many_things_are_all_object(tmp_path: Path, things: int, dtype: type) -> None:
+    """As programs that segment cells write them, however little of the photo they cover."""
+    numbers = np.zeros((150, 150), dtype)
+    for number in range(things):
+        row, column = divmod(number, 35)
+        numbers[10 + 4 * row : 13 + 4 * row, 4 * column : 4 * column + 3] = number + 1
+    for suffix in ("tif",) if dtype == np.int32 else ("png", "tif"):
+        found = meaning(Image.fromarray(numbers), tmp_path / f"m.{suffix}")
+        assert np.array_equal(found, numbers > 0)
+
+
+@pytest.mark.parametrize("kind", ["fading", "grey photo", "numbers in a JPEG", "colours in a JPEG"])
+def test_shades_without_a_certain_border_are_told(tmp_path: Path, kind: str) -> None:
+    large = Image.fromarray(np.kron(INSIDE, np.ones((16, 16), np.uint8)))
+    image = {
+        "fading": large.point(lambda value: value * 255).filter(ImageFilter.GaussianBlur(24)),
+        "grey photo": Image.effect_noise(large.size, 200),
+        "numbers in a JPEG": large.point(lambda value: value * 38),
+        "colours in a JPEG": Image.merge("RGB", [large.point(lambda value: value * 128), large, large]),
+    }[kind]
+    with pytest.raises(AtlasError, match="no certain meaning: expected white on black"):
+        meaning(image, tmp_path / ("m.jpg" if "JPEG" in kind else "m.png"))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

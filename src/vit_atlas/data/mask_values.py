@@ -27,6 +27,9 @@ MOST_BETWEEN = 0.15
 MOST_CLASSES = 32
 """Different values up to which they are numbers of classes or things, not shades."""
 
+EQUAL_NEIGHBOURS = 0.4
+"""Share of neighbouring pixels of things that are equal where values are numbers of things, those of 2x2 pixels too."""
+
 LARGER = 16
 """Times as many pixels as its photo that a mask may have and still be decoded."""
 
@@ -52,7 +55,7 @@ def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = 
             upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
             if photo_size and not _fits(upright.size, photo_size):
                 raise _another_size(upright.size, photo_size)
-            values = _trimap(upright) if kind == "trimap" else _binary(upright)
+            values = _trimap(upright) if kind == "trimap" else _binary(upright, lossy=image.format in ("JPEG", "MPO"))
     except PhotoError as error:
         raise AtlasError(f"{path} cannot be read as a mask: {error}") from None
     if photo_size and upright.size != photo_size:
@@ -77,7 +80,7 @@ def _trimap(image: Image.Image) -> np.ndarray:
     return np.asarray(TRIMAP[numbers])
 
 
-def _binary(image: Image.Image) -> np.ndarray:
+def _binary(image: Image.Image, *, lossy: bool) -> np.ndarray:
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     if image.has_transparency_data:
@@ -89,15 +92,15 @@ def _binary(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         return _numbers(np.asarray(image).astype(np.int64))
     if image.mode in ("L", "LA"):
-        return _numbers(np.asarray(image.convert("L")))
-    return _colours(np.asarray(image.convert("RGB")))
+        return _numbers(np.asarray(image.convert("L")), lossy)
+    return _colours(np.asarray(image.convert("RGB")), lossy)
 
 
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """Greys or numbers of classes."""
+def _numbers(values: np.ndarray, lossy: bool = False) -> np.ndarray:
+    """Greys, or numbers of classes and things, which a ``lossy`` file cannot hold."""
     found = [int(value) for value in np.unique(values)]
-    if found[-1] > 255 and len(found) > MOST_CLASSES:
-        return _numbers(values // 257)
+    if found[-1] > 255 and not any(value % 257 for value in found):  # 8 bits stored in 16
+        return _numbers(values // 257, lossy)
     if len(found) == 1:
         return np.full(values.shape, min(found[0], 1), np.uint8)
     if found == [1, 2, 3]:
@@ -105,15 +108,32 @@ def _numbers(values: np.ndarray) -> np.ndarray:
     if found in ([0, 127, 255], [0, 128, 255]):
         return np.where(values == found[1], 255, values != 0).astype(np.uint8)
     both_ends_blurred = any(value <= NEAR for value in found[1:]) and any(255 - NEAR <= v < 255 for v in found)
-    if found[0] == 0 and len(found) <= MOST_CLASSES and not both_ends_blurred:
+    if found[0] == 0 and len(found) <= MOST_CLASSES and not both_ends_blurred and not lossy:
         return (values != 0).astype(np.uint8)
-    between = np.mean((values > NEAR) & (values < 255 - NEAR))
-    if found[0] <= NEAR and 255 - NEAR <= found[-1] <= 255 and between <= MOST_BETWEEN:
-        return (values >= 128).astype(np.uint8)
-    if found[0] == 0 and found[-1] < len(found) + NEAR:
+    shades = values if found[-1] <= 255 else values // 257
+    if _black_and_white(shades):
+        return (shades >= 128).astype(np.uint8)
+    if found[0] == 0 and found[-1] < 2 * len(found) + NEAR and not lossy and _numbered(values):
         return (values != 0).astype(np.uint8)
     shown = ", ".join(map(str, found[:4])) + (", ..." if len(found) > 4 else "")
     raise PhotoError(f"its values ({shown}) have no certain meaning: {EXPECTED}", "values")
+
+
+def _black_and_white(shades: np.ndarray) -> bool:
+    """Whether nearly all pixels are black or white, and most of what is not black is white."""
+    if not (shades.min() <= NEAR and 255 - NEAR <= shades.max() <= 255):
+        return False
+    between = np.mean((shades > NEAR) & (shades < 255 - NEAR))
+    return bool(between <= MOST_BETWEEN and np.mean(shades[shades > NEAR] >= 255 - NEAR) >= 0.5)
+
+
+def _numbered(values: np.ndarray) -> bool:
+    """Whether many values are numbers of things: neighbours are equal, as they are in no photo, and beside the
+    background lies any number, not the darkest shades as around a thing that fades away."""
+    pairs = [(values[:, 1:], values[:, :-1]), (values[1:], values[:-1])]
+    inside = np.concatenate([(one == other)[(one > 0) & (other > 0)] for one, other in pairs])
+    edge = np.concatenate([np.maximum(one, other)[(one > 0) != (other > 0)] for one, other in pairs])
+    return bool(len(inside) and inside.mean() >= EQUAL_NEIGHBOURS and np.median(edge) > values.max() / 10)
 
 
 def _palette(image: Image.Image) -> np.ndarray:
@@ -129,11 +149,11 @@ def _palette(image: Image.Image) -> np.ndarray:
     return _numbers(numbers)
 
 
-def _colours(rgb: np.ndarray) -> np.ndarray:
+def _colours(rgb: np.ndarray, lossy: bool) -> np.ndarray:
     if np.ptp(rgb.astype(np.int16), axis=2).max() <= NEAR // 2:
-        return _numbers(rgb[..., 1])
+        return _numbers(rgb[..., 1], lossy)
     coded = rgb.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    if len(np.unique(coded)) > 256 or 0 not in coded:
+    if lossy or len(np.unique(coded)) > 256 or 0 not in coded:
         raise PhotoError(f"its colours have no certain meaning: {EXPECTED}", "values")
     return np.where((rgb == BORDER).all(axis=2), 255, coded != 0).astype(np.uint8)
 
