@@ -164,7 +164,8 @@ def save_mask(path: Path) -> None:
         *("masks/cat/IMG_1_mask.png", "masks/IMG_1-Mask.png", "masks/IMG_1.mask.tif", "masks/cat/IMG_1_seg.png"),
         *("masks/IMG_1_gt.png", "masks/IMG_1_label.png", "masks/cat/IMG_1.JPG.png", "masks/IMG_1.JPG.png"),
         *("SegmentationClass/IMG_1.png", "annotations/cat/IMG_1.png", "annotations/IMG_1_segmentation.png"),
-        *("cat/masks/IMG_1.png", "cat/IMG_1_mask.png", "cat/IMG_1.seg.png"),
+        *("cat/masks/IMG_1.png", "cat/IMG_1_mask.png", "cat/IMG_1.seg.png", "labels/IMG_1.png", "masks/mask_IMG_1.png"),
+        *("Ground Truth/IMG_1.png", "cat_masks/IMG_1.png", "PNGMasks/IMG_1_mask.png", "SegmentationClassPNG/IMG_1.png"),
     ],
 )
 def test_the_mask_is_found_under_its_usual_names(photos: Path, draw: Any, name: str) -> None:
@@ -184,6 +185,29 @@ def test_names_that_differ_in_letter_case_only_keep_their_own(photos: Path, draw
     save_mask(photos / "masks/cat/A.png")
     masks = {item.image_id: item.mask for item in find_layout(photos).candidates}
     assert masks == {"cat/A.jpg": photos / "masks/cat/A.png", "cat/a.jpg": None, "dog/1.jpg": None}
+
+
+def test_masks_need_not_lie_in_splits(photos: Path, draw: Any) -> None:
+    for photo in ("train/cat/1.jpg", "train/dog/1.jpg", "test/cat/2.jpg", "test/dog/2.jpg"):
+        draw(photo)
+    save_mask(photos / "masks/cat/1.png")
+    masks = {item.image_id: item.mask for item in find_layout(photos).candidates if item.mask}
+    assert masks == {"train/cat/1.jpg": photos / "masks/cat/1.png"}
+
+
+@pytest.mark.parametrize("names", [("with_mask", "without_mask"), ("face_mask", "hat"), ("labels", "tags")])
+def test_classes_with_a_masks_name_stay_classes(photos: Path, draw: Any, names: tuple[str, str]) -> None:
+    for name in names:
+        for number in range(3):
+            draw(f"{name}/{number}.jpg")
+    assert find_layout(photos).classes == names
+
+
+def test_drawings_of_masks_stay_a_class(photos: Path) -> None:
+    for name in ("face_mask", "hat"):
+        for number in range(3):
+            save_mask(photos / name / f"{number}.png")
+    assert find_layout(photos).classes == ("face_mask", "hat")
 
 
 def test_photos_with_a_masks_name_stay_photos(photos: Path, draw: Any) -> None:

@@ -20,10 +20,16 @@ MASK_FOLDERS = frozenset(
     (
         *MASKS,
         *("annotation", "annotations", "segmentation", "segmentations", "segmentationclass", "segmentationobject"),
-        *("groundtruth", "ground_truth", "gt", "trimaps"),
+        *("groundtruth", "gt", "trimaps"),
     )
 )
-"""Names, in lower case, of folders that labelling tools and data sets fill with masks."""
+"""Names of folders that labelling tools and data sets fill with masks, in lower case without spaces, _ and -."""
+
+MASK_FOLDER = re.compile(r"labels?|(.*?)(?:masks?|segmentations?)(?:png|raw)?", re.DOTALL)
+"""Other such names, which count where most pictures are called as photos elsewhere are. What stands in front must be a
+folder beside it or one of :data:`MASK_WORDS`: with_mask and face_mask are classes."""
+
+MASK_WORDS = frozenset(("binary", "instance", "object", "semantic", "image", "images", "label", "png", "train", "test"))
 
 MASK_SUFFIXES = frozenset((".png", ".bmp", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".webp"))
 
@@ -31,6 +37,9 @@ MASK_STEM = re.compile(
     r"(.+?)[ _.-]?[_.-](?:masks?|seg|segmentation|gt|groundtruth|labels?|trimap|annotation)", re.IGNORECASE | re.DOTALL
 )
 """What a mask is called beside its photo: IMG_1_mask, IMG_1.seg."""
+
+MASK_PREFIX = re.compile(r"(?:masks?|seg|gt|labels?)[_-](.+)", re.IGNORECASE | re.DOTALL)
+"""Or mask_IMG_1."""
 
 COLOURS_OF_A_PHOTO = 257
 """Colours from which on a picture is no mask: those have fewer, of greys at most 256."""
@@ -47,7 +56,7 @@ def take_mask_folders(root: Folder) -> list[Folder]:
     """
     taken = []
     for folder in list(root.below()):
-        masks = [child for child in folder.folders if _holds_masks(child, folder is root)]
+        masks = [child for child in folder.folders if _holds_masks(child, root)]
         folder.folders = [child for child in folder.folders if child not in masks]
         taken += masks
     return taken
@@ -59,8 +68,8 @@ def find_masks(
     """Give every candidate without a mask its own, and return all photos with the names of masks that belong to none.
 
     A mask has the name of its photo, in any letter case, with or without the photo's suffix and a usual ending such as
-    ``_mask``: at its path beside or below `images/`, by its bare stem in a folder of masks at the top where one photo
-    has it, or beside its photo where it has the few colours of a mask.
+    ``_mask``: at its path beside or below `images/`, by its class and stem or its bare stem in a folder of masks at the
+    top where one photo has that, or beside its photo where it has the few colours of a mask.
     """
     candidates, beside = _beside(list(candidates))
     masks = [(name_below(root, path), path) for path in beside]
@@ -75,9 +84,12 @@ def find_masks(
     by_path, by_stem = _index(masks), _index(bare)
     stems = Counter(_folded(candidate.path.stem) for candidate in candidates)
     paths = Counter(_folded(_stem(candidate.image_id)) for candidate in candidates)
+    tails = Counter(_folded(_stem(_tail(candidate.image_id))) for candidate in candidates)
     found = []
     for candidate in candidates:
         mask = _chosen(by_path, candidate, candidate.image_id, paths)
+        if mask is None:
+            mask = _chosen(by_stem, candidate, _tail(candidate.image_id), tails)
         if mask is None and stems[_folded(candidate.path.stem)] == 1:
             mask = _chosen(by_stem, candidate, candidate.path.name, stems)
         keeps = mask is None or candidate.mask is not None
@@ -121,6 +133,11 @@ def _beside(candidates: list[Candidate]) -> tuple[list[Candidate], list[Path]]:
     return photos, sorted(masks)
 
 
+def _tail(name: str) -> str:
+    """A photo's name with its class alone in front: masks need not lie in splits as photos do."""
+    return "/".join(PurePosixPath(name).parts[-2:])
+
+
 def _stem(name: str) -> str:
     return PurePosixPath(name).with_suffix("").as_posix()
 
@@ -128,7 +145,7 @@ def _stem(name: str) -> str:
 def _base(name: str) -> str:
     """The photo's name that a mask's name ends in a usual way; empty where it does not."""
     path = PurePosixPath(name)
-    match = MASK_STEM.fullmatch(path.stem)
+    match = MASK_STEM.fullmatch(path.stem) or MASK_PREFIX.fullmatch(path.stem)
     return path.with_name(match[1]).as_posix() if match else ""
 
 
@@ -136,13 +153,34 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _holds_masks(folder: Folder, at_the_top: bool) -> bool:
-    name = folder.name.lower()
+def _holds_masks(folder: Folder, root: Folder) -> bool:
+    name = _plain(folder.name)
     if name in MASKS:
-        return not _holds_photos(folder, at_the_top)
+        return not _holds_photos(folder, folder in root.folders)
     published = any(path.name == "trainval.txt" for path in folder.files)  # Oxford-IIIT Pet's lists
     pictures = any(looks_like_photo(path) for path in folder.all_files())
-    return name in MASK_FOLDERS and pictures and not published and not _holds_photos(folder, at_the_top=False)
+    usual = name in MASK_FOLDERS or (_may_hold_masks(name, root) and _named_as_photos(folder, root))
+    return usual and pictures and not published and not _holds_photos(folder, at_the_top=False)
+
+
+def _may_hold_masks(name: str, root: Folder) -> bool:
+    match = MASK_FOLDER.fullmatch(name)
+    if match is None or not match[1]:
+        return match is not None
+    return match[1] in MASK_WORDS or any(_plain(folder.name) == match[1] for folder in root.below())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.lower())
+
+
+def _named_as_photos(folder: Folder, root: Folder) -> bool:
+    """Whether most pictures of a folder have the names of pictures elsewhere below ``root``, but for usual endings."""
+    own = [path for path in folder.all_files() if looks_like_photo(path)]
+    inside = set(own)
+    photos = {_folded(path.stem) for path in root.all_files() if looks_like_photo(path) and path not in inside}
+    named = sum(bool({_folded(path.stem), _folded(_base(path.name).rsplit(".", 1)[0])} & photos) for path in own)
+    return 2 * named > len(own)
 
 
 def _holds_photos(folder: Folder, at_the_top: bool) -> bool:
