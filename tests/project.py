@@ -174,21 +174,9 @@ def write_captions(folder: Path) -> None:
 
 def write_tiny_vit(folder: Path) -> None:
     """A random ViT of two blocks, in the form that `from_pretrained` reads."""
-    import torch
-    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+    from tests.tiny_models import save_tiny
 
-    torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        image_size=32,
-        patch_size=8,
-        num_labels=3,
-    )
-    ViTForImageClassification(config).save_pretrained(folder)
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    save_tiny(folder, labels="abc", hidden_size=32, num_hidden_layers=2, intermediate_size=64)
 
 
 def make_project(root: Path, folder: Path) -> Project:

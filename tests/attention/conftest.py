@@ -1,57 +1,30 @@
 """Tiny random models of every kind that the recorder serves."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    DeiTConfig,
-    DeiTForImageClassification,
-    Dinov2Config,
-    Dinov2ForImageClassification,
-    Dinov2WithRegistersConfig,
-    Dinov2WithRegistersForImageClassification,
-    PreTrainedModel,
-    ViTConfig,
-    ViTForImageClassification,
-    ViTImageProcessor,
-)
+from transformers import PreTrainedModel, ViTImageProcessor
 
+from tests import tiny_models
+from tests.tiny_models import FAMILIES
 from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.models.classifier import Classifier
 
-SMALL = {
-    "hidden_size": 16,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "patch_size": 4,
-    "num_labels": 5,
-    "initializer_range": 0.2,
-}
-VIT = {**SMALL, "intermediate_size": 24}
-
-KINDS: dict[str, Callable[..., PreTrainedModel]] = {
-    "vit": lambda **options: ViTForImageClassification(ViTConfig(**VIT, **options)),
-    "deit": lambda **options: DeiTForImageClassification(DeiTConfig(**VIT, **options)),
-    "dinov2": lambda **options: Dinov2ForImageClassification(Dinov2Config(**SMALL, mlp_ratio=2, **options)),
-    "registers": lambda **options: Dinov2WithRegistersForImageClassification(
-        Dinov2WithRegistersConfig(**SMALL, mlp_ratio=2, num_register_tokens=2, **options)
-    ),
-}
-PREFIX = {"vit": 1, "deit": 2, "dinov2": 1, "registers": 3}
+SMALL = {"num_hidden_layers": 3, "patch_size": 4, "image_size": 16, "initializer_range": 0.2}
 
 
-def tiny_model(kind: str, image_size: int | tuple[int, int] = 16, seed: int = 0) -> PreTrainedModel:
-    torch.manual_seed(seed)
-    return KINDS[kind](image_size=image_size).eval()
+def tiny_model(kind: str, seed: int = 0, **sizes: Any) -> PreTrainedModel:
+    """Three layers over 4 x 4 patches, five classes."""
+    return tiny_models.tiny_model(kind, "abcde", seed, **SMALL | sizes)
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=list(FAMILIES))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -123,10 +96,7 @@ def make_project(masks: bool = True) -> Project:
     for index in range(8, 12):
         add_photo(rows, index, "val", "disc" if masks else "none")
     manifest = Manifest(pd.DataFrame(rows))
-    torch.manual_seed(0)
-    model = Dinov2ForImageClassification(
-        Dinov2Config(**{**SMALL, "num_labels": 2}, mlp_ratio=2, image_size=16, id2label={0: "dog", 1: "cat"})
-    ).eval()
+    model = tiny_models.tiny_model("dinov2", ("dog", "cat"), **SMALL)
     processor = ViTImageProcessor(size={"height": 16, "width": 20}, resample=2)
     tests = manifest.split("test").frame
     predictions = tests[["image_id", "class_name"]].assign(

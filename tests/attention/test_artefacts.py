@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_models import PREFIX_TOKENS
 from vit_atlas.attention.artefacts import diagnose, norm_histogram, outlier_threshold, patch_norms
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.models.classifier import Classifier
 
-from .conftest import PREFIX, tiny_model
+from .conftest import tiny_model
 
 RANDOM = np.random.default_rng(0)
 
@@ -61,7 +62,7 @@ def test_norms_are_of_patches_in_their_places(kind: str) -> None:
         states = model(pixels, output_hidden_states=True).hidden_states[2]
     norms = patch_norms(trace)
     assert norms.shape == (2, 3, 4, 4)
-    expected = states[1, PREFIX[kind] + 1 * 4 + 3].norm()
+    expected = states[1, PREFIX_TOKENS[kind] + 1 * 4 + 3].norm()
     assert norms[1, 1, 1, 3] == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.tiny_models import PREFIX_TOKENS
 from tests.tiny_settings import tiny
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.errors import AtlasError
@@ -17,7 +18,7 @@ from vit_atlas.page_data.attention import MOST, AttentionPage, cell_side, pack_p
 from vit_atlas.pictures.attention import explain_photos
 from vit_atlas.settings import AttentionSettings
 
-from .conftest import PREFIX, Project, eager_attentions, tiny_model
+from .conftest import Project, eager_attentions, tiny_model
 
 
 class FixedSize:
@@ -32,7 +33,7 @@ def test_packed_attention_is_that_of_eager_attention(kind: str, pixels: torch.Te
     eager = [maps[:1] for maps in eager_attentions(model, pixels)]
     trace = run_pass(Classifier(model, FixedSize()), pixels[:1], gradients=False)
     packed = pack_pass(trace, layer=1)
-    prefix = PREFIX[kind]
+    prefix = PREFIX_TOKENS[kind]
 
     special = unpack_maps(packed["special"], packed["special_peaks"])
     assert special.shape == (3, 2, prefix, 4, 4)
@@ -50,12 +51,12 @@ def test_packed_attention_is_that_of_eager_attention(kind: str, pixels: torch.Te
 
 def test_special_tokens_have_names() -> None:
     names = {}
-    for kind in PREFIX:
+    for kind in PREFIX_TOKENS:
         model = tiny_model(kind)
         names[kind] = special_names(model.config, Classifier(model, FixedSize()).layout)
     assert names["vit"] == ["class token"]
     assert names["deit"] == ["class token", "distillation token"]
-    assert names["registers"] == ["class token", "register 1", "register 2"]
+    assert names["dinov2_with_registers"] == ["class token", "register 1", "register 2", "register 3"]
 
 
 @pytest.mark.parametrize(("grid", "maps", "expected"), [((16, 16), 18, 1), ((24, 24), 24, 2), ((20, 40), 18, 2)])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tests.tiny_models import PREFIX_TOKENS
 from tests.tiny_settings import tiny
 from vit_atlas.attention import maps
 from vit_atlas.attention.maps import MapOptions, centre_gaussian, make_maps, random_map
@@ -24,7 +25,7 @@ from vit_atlas.models.geometry import TokenLayout
 from vit_atlas.report import charts
 from vit_atlas.settings import AttentionSettings
 
-from .conftest import PREFIX, eager_attentions, tiny_model
+from .conftest import eager_attentions, tiny_model
 
 TARGETS = torch.tensor([1, 3])
 
@@ -36,7 +37,7 @@ def _trace(model: PreTrainedModel, pixels: Tensor, **options: Any) -> Pass:
 
 
 def _patches(row: Tensor, kind: str, grid: tuple[int, int] = (4, 4)) -> Tensor:
-    return row[..., PREFIX[kind] :].reshape(*row.shape[:-1], *grid)
+    return row[..., PREFIX_TOKENS[kind] :].reshape(*row.shape[:-1], *grid)
 
 
 def _eager_with_graph(model: PreTrainedModel, pixels: Tensor) -> Any:
@@ -103,7 +104,7 @@ def _logits_of(model: PreTrainedModel, kind: str, states: Tensor) -> Tensor:
     states = model.base_model.layernorm(states)
     if kind in ("vit", "deit"):
         return model.classifier(states[:, 0])
-    return model.classifier(torch.cat([states[:, 0], states[:, PREFIX[kind] :].mean(dim=1)], dim=1))
+    return model.classifier(torch.cat([states[:, 0], states[:, PREFIX_TOKENS[kind] :].mean(dim=1)], dim=1))
 
 
 def test_legrad_sums_layers_of_positive_gradients(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
@@ -133,8 +134,8 @@ def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, p
     logits = model(pixels).logits
     handle.remove()
     (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], kept[0])
-    weights = gradient[:, PREFIX[kind] :].mean(dim=1, keepdim=True)
-    cam = (weights * kept[0][:, PREFIX[kind] :]).sum(dim=2).clamp(min=0).detach()
+    weights = gradient[:, PREFIX_TOKENS[kind] :].mean(dim=1, keepdim=True)
+    cam = (weights * kept[0][:, PREFIX_TOKENS[kind] :]).sum(dim=2).clamp(min=0).detach()
     cam = cam - cam.amin(dim=1, keepdim=True)
     expected = (cam / (1e-7 + cam.amax(dim=1, keepdim=True))).reshape(2, 4, 4)
     torch.testing.assert_close(maps.gradcam(_trace(model, pixels)), expected, atol=1e-4, rtol=1e-3)
@@ -221,7 +222,7 @@ def test_gradcam_equals_the_librarys(model: PreTrainedModel, kind: str, pixels: 
     norm = block.layernorm_before if kind in ("vit", "deit") else block.norm1
 
     def as_image(states: Tensor) -> Tensor:
-        return states[:, PREFIX[kind] :].transpose(1, 2).reshape(2, -1, 4, 4)
+        return states[:, PREFIX_TOKENS[kind] :].transpose(1, 2).reshape(2, -1, 4, 4)
 
     with GradCAM(model=Logits(), target_layers=[norm], reshape_transform=as_image) as cam:
         large = torch.from_numpy(cam(pixels, targets=[ClassifierOutputTarget(int(target)) for target in TARGETS]))

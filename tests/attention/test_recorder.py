@@ -14,14 +14,14 @@ from transformers import (
     GPT2LMHeadModel,
     PreTrainedModel,
     VisionEncoderDecoderModel,
-    ViTConfig,
     ViTModel,
 )
 
+from tests.tiny_models import tiny_config
 from vit_atlas.attention.recorder import AttentionRecorder, record_attention
 from vit_atlas.errors import AtlasError
 
-from .conftest import VIT, eager_attentions, tiny_model
+from .conftest import SMALL, eager_attentions, tiny_model
 
 
 def test_rows_equal_eager_for_every_layer_and_kind(model: PreTrainedModel, pixels: torch.Tensor) -> None:
@@ -107,7 +107,7 @@ def test_clear_forgets_and_all_rows_keeps_every_pass(pixels: torch.Tensor) -> No
 
 def _captioner() -> VisionEncoderDecoderModel:
     torch.manual_seed(0)
-    encoder = ViTModel(ViTConfig(**VIT, image_size=16))
+    encoder = ViTModel(tiny_config(**SMALL))
     decoder = GPT2LMHeadModel(
         GPT2Config(
             vocab_size=20,

@@ -12,11 +12,11 @@ from transformers import (
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
     VisionEncoderDecoderModel,
-    ViTConfig,
     ViTImageProcessor,
     ViTModel,
 )
 
+from tests.tiny_models import tiny_config
 from vit_atlas.captioning.model.captioner import SearchOptions
 from vit_atlas.captioning.published.hub import open_hub
 from vit_atlas.errors import AtlasError
@@ -44,16 +44,7 @@ def scaled(model):
 def vit_gpt2(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("vit-gpt2")
-    encoder = ViTModel(
-        ViTConfig(
-            hidden_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=32,
-            image_size=SIZE,
-            patch_size=8,
-        )
-    )
+    encoder = ViTModel(tiny_config(hidden_size=24, num_hidden_layers=2, image_size=SIZE))
     decoder = GPT2LMHeadModel(
         GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=4, n_positions=12, add_cross_attention=True)
     )

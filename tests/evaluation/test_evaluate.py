@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor, pipeline
+from transformers import pipeline
 
-from tests.tiny_models import FAMILIES, save_pretrained
+from tests.tiny_models import FAMILIES, save_pretrained, save_tiny
 from tests.tiny_settings import params_text, tiny
 from vit_atlas import paths
 from vit_atlas.data.manifest import COLUMNS, Manifest
@@ -22,7 +22,8 @@ from vit_atlas.io.files import read_json, write_json
 from vit_atlas.io.frames import read_csv, write_csv
 from vit_atlas.io.summary import write_summary
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
-from vit_atlas.models.inference import forward, head_of, shared_blocks
+from vit_atlas.models.inference import forward
+from vit_atlas.models.trunk import head_of, shared_blocks
 from vit_atlas.report import charts
 from vit_atlas.settings import EvaluateSettings, ModelSettings, load_settings
 from vit_atlas.tracking.artifacts import collect
@@ -52,18 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows.append(row | {"label": CLASSES.index(name), "width": width, "height": height})
     Manifest(pd.DataFrame(rows)).write()
     write_json("build/prepared/classes.json", CLASSES)
-    torch.manual_seed(0)
-    config = ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=32,
-        patch_size=8,
-        num_labels=3,
-    )
-    ViTForImageClassification(config).save_pretrained("tiny")
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("tiny")
+    save_tiny("tiny", labels="abc", num_hidden_layers=2)
     load_pretrained(tiny(ModelSettings, name="tiny"), CLASSES, seed=3).save("build/model")
     Path("params.yaml").write_text(
         params_text(

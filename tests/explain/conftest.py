@@ -1,7 +1,6 @@
 """A project with a tiny random classifier and a tiny random captioner in build/, and photos to explain."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from tests.tiny_models import save_pretrained
+from tests.tiny_models import save_tiny
 from tests.tiny_settings import tiny
 from vit_atlas.captioning.model.backbones import describe_backbone, make_backbone
 from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
@@ -27,16 +26,6 @@ def write_photo(path: str | Path, seed: int = 0, size: tuple[int, int] = (40, 32
     pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(place)
     return place
-
-
-def save_classifier(folder: Path, family: str = "vit", **extra: Any) -> Path:
-    """A tiny classifier as fine-tuning leaves it: its head among the weights, and photos stretched to 32 pixels."""
-    from transformers import AutoModelForImageClassification, ViTImageProcessor
-
-    save_pretrained(family, folder, **extra)
-    AutoModelForImageClassification.from_pretrained(folder).save_pretrained(folder)
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return folder
 
 
 def save_tiny_captioner() -> None:
@@ -64,7 +53,7 @@ def save_tiny_captioner() -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: build/model, build/captioner, photos/cat/1.png, photos/dog/1.png, photos/dog/2.png."""
     monkeypatch.chdir(tmp_path)
-    save_classifier(MODEL, id2label={0: "cat <&>", 1: "dog"})
+    save_tiny(MODEL, labels=("cat <&>", "dog"), seed=1, scale=0.2)
     save_tiny_captioner()
     for seed, name in enumerate(("cat/1.png", "dog/1.png", "dog/2.png")):
         write_photo(Path("photos", name), seed)

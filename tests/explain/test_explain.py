@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
 
-from tests.explain.conftest import explain, save_classifier, sentences, write_photo
-from tests.tiny_models import save_pretrained
+from tests.explain.conftest import explain, sentences, write_photo
+from tests.tiny_models import save_pretrained, save_tiny
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.photos import open_photo
@@ -202,14 +202,14 @@ def test_a_captioner_that_cannot_be_opened_leaves_the_rest_whole(project):
 
 @pytest.mark.parametrize("family", ["deit", "dinov2", "dinov2_with_registers"])
 def test_any_saved_classifier(project, family):
-    save_classifier(Path("other"), family, id2label={0: "left", 1: "right"})
+    save_tiny("other", family, ("left", "right"), scale=0.2, image_size=32)
     (record,) = records(explain("photos/cat", "--model", "other", "--json", "--no-caption"))
     assert {one["label"] for one in record["predictions"]} == {"left", "right"}
     assert record["grid"] == [4, 4]
 
 
 def test_photos_are_stretched_where_the_saved_processor_would_crop(project):
-    save_classifier(Path("other"), "dinov2")
+    save_tiny("other", "dinov2", scale=0.2)
     Path("other/preprocessor_config.json").unlink()
     BitImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 48, "width": 48}).save_pretrained("other")
     write_photo("wide.png", size=(300, 50))
@@ -233,7 +233,7 @@ def test_a_model_without_head_or_class_token(project):
 
 
 def test_several_labels_are_told_apart_one_by_one(project):
-    save_classifier(Path("other"), problem_type="multi_label_classification")
+    save_tiny("other", scale=0.2, problem_type="multi_label_classification")
     (record,) = records(explain("photos/cat", "--model", "other", "--json", "--no-caption"))
     classifier = load_finetuned("other")
     logits = classifier.model(classifier.pixel_values([open_photo("photos/cat/1.png")])).logits[0]

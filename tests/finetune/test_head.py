@@ -10,7 +10,8 @@ from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.models.classifier import load_pretrained
-from vit_atlas.models.inference import forward, head_of
+from vit_atlas.models.inference import forward
+from vit_atlas.models.trunk import head_of
 from vit_atlas.settings import ModelSettings
 
 

@@ -157,7 +157,7 @@ def test_a_model_that_answers_from_the_background_is_caught(shortcut: bool, tmp_
 
 def test_results_belong_to_the_photo_and_not_to_the_others(tmp_path: Path) -> None:
     photos = write_striped(tmp_path, True, photos=6)
-    classifier = Classifier(tiny_model("vit").eval(), ViTImageProcessor(size={"height": 32, "width": 32}))
+    classifier = Classifier(tiny_model("vit"), ViTImageProcessor(size={"height": 32, "width": 32}))
     whole = run_interventions(classifier, photos, SETTINGS)
     again = run_interventions(classifier, Manifest(photos.frame.iloc[::-1]), SETTINGS)
     pd.testing.assert_frame_equal(whole, again)

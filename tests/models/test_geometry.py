@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.tiny_models import CONFIGS, tiny_model
+from tests.tiny_models import tiny_config, tiny_model
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.geometry import as_size, position_embedding, token_layout
 
@@ -20,10 +20,10 @@ def test_layout_counts_the_tokens_that_the_model_makes(family: str, prefix: int)
 
 
 def test_non_square_grids_come_from_height_and_width() -> None:
-    layout = token_layout(CONFIGS["vit"](image_size=[32, 64], patch_size=[8, 16]))
+    layout = token_layout(tiny_config(image_size=[32, 64], patch_size=[8, 16]))
     assert layout.grid == (4, 4)
     assert layout.patch == (8, 16)
-    assert token_layout(CONFIGS["dinov2"](), (16, 64)).grid == (2, 8)
+    assert token_layout(tiny_config("dinov2"), (16, 64)).grid == (2, 8)
 
 
 def test_position_embedding_is_row_major(family: str) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForImageClassification, SwinConfig, ViTImageProcessor, pipeline
 
-from tests.tiny_models import CONFIGS, save_pretrained
+from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import Classifier, load_finetuned, load_pretrained
@@ -208,7 +208,3 @@ def test_saving_replaces_the_folder_as_a_whole(pretrained: Path, tmp_path: Path)
     load(pretrained).save(tmp_path / "model")
     assert not stale.exists()
     assert AutoConfig.from_pretrained(tmp_path / "model").problem_type == "single_label_classification"
-
-
-def test_configs_cover_the_tested_families() -> None:
-    assert set(CONFIGS) == {"vit", "deit", "dinov2", "dinov2_with_registers"}

@@ -8,7 +8,7 @@ from vit_atlas.models.trunk import blocks, split
 
 @pytest.mark.parametrize("trainable", range(5))
 def test_trunk_and_tail_make_the_whole_model(family: str, trainable: int) -> None:
-    model = tiny_model(family, image_size=48).eval()
+    model = tiny_model(family, image_size=48)
     parts = split(model, trainable)
     pixels = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
@@ -17,7 +17,7 @@ def test_trunk_and_tail_make_the_whole_model(family: str, trainable: int) -> Non
 
 
 def test_trunk_is_not_normalised_and_takes_half_precision_back(family: str) -> None:
-    model = tiny_model(family, image_size=48).eval()
+    model = tiny_model(family, image_size=48)
     parts = split(model, 1)
     pixels = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
@@ -29,7 +29,7 @@ def test_trunk_is_not_normalised_and_takes_half_precision_back(family: str) -> N
 
 
 def test_parts_share_the_models_weights_and_leave_it_as_it_is(family: str) -> None:
-    model = tiny_model(family, image_size=48).eval()
+    model = tiny_model(family, image_size=48)
     names = [name for name, _ in model.named_modules()]
     parts = split(model, 2)
     assert [name for name, _ in model.named_modules()] == names

@@ -147,26 +147,9 @@ def files(run_id: str, folder: str = "") -> list[str]:
 
 def write_model(labels: tuple[str, ...] = ("cat", "dog")) -> None:
     """A tiny random ViT as finetune leaves it in build/model."""
-    import torch
-    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
+    from tests.tiny_models import save_tiny
 
-    from vit_atlas.models.hub import quiet
-
-    torch.manual_seed(0)
-    names = dict(enumerate(labels))
-    config = ViTConfig(
-        hidden_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=8,
-        image_size=16,
-        patch_size=8,
-        id2label=names,
-        label2id={name: label for label, name in names.items()},
-    )
-    with quiet():
-        ViTForImageClassification(config).save_pretrained("build/model")
-    ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained("build/model")
+    save_tiny("build/model", labels=labels, hidden_size=8, num_hidden_layers=1, image_size=16)
 
 
 def client() -> mlflow.MlflowClient:

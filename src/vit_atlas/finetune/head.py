@@ -5,7 +5,8 @@ import torch
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.probe import fit_probe
 from vit_atlas.models.classifier import Classifier
-from vit_atlas.models.inference import forward, head_of
+from vit_atlas.models.inference import forward
+from vit_atlas.models.trunk import head_of
 
 
 def start_from_probe(classifier: Classifier, train: Manifest, val: Manifest, batch_size: int) -> None:

@@ -12,9 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vit_atlas.data.photos import open_photo
-from vit_atlas.errors import AtlasError
-from vit_atlas.models.classifier import Classifier
-from vit_atlas.models.trunk import blocks, split
+from vit_atlas.models.classifier import Classifier, device
+from vit_atlas.models.trunk import blocks, head_of, shared_blocks, split
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,19 @@ def forward(
 ) -> Outputs:
     """Pass photos through one or both classifiers, in order, with a progress bar named ``description``.
 
-    Logits are those of ``finetuned``; features are what the head of ``pretrained`` reads (:func:`head_of`). Photos are
-    decoded once, and blocks that fine-tuning left as they were run once for both.
+    Logits are those of ``finetuned``; features are what the head of ``pretrained`` reads. Photos are decoded once, and
+    blocks that fine-tuning left as they were run once for both.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    target = device()
     for item in (finetuned, pretrained):
         if item is not None:
-            item.model.to(device)
+            item.to_device()
     networks = _Networks(finetuned, pretrained)
     logits: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
     features: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
     with torch.inference_mode(), tqdm(total=len(paths), desc=description, unit="photo") as progress:
         for pixels in _batches(paths, networks.processors, batch_size):
-            networks.run([item.to(device) for item in pixels], logits, features)
+            networks.run([item.to(target) for item in pixels], logits, features)
             progress.update(len(pixels[0]))
     return Outputs(np.concatenate(logits[1:] or logits), np.concatenate(features[1:] or features))
 
@@ -82,21 +81,6 @@ class _Networks:
             self._features = split(pretrained, trained).tail
 
 
-def shared_blocks(first: Any, second: Any) -> int:
-    """Count the leading blocks with the same weights in both models; 0 where the embeddings already differ."""
-    if first.config.model_type != second.config.model_type:
-        return 0
-    if not _equal(first.base_model.embeddings, second.base_model.embeddings):
-        return 0
-    pairs = list(zip(blocks(first)[1], blocks(second)[1], strict=False))
-    return next((count for count, pair in enumerate(pairs) if not _equal(*pair)), len(pairs))
-
-
-def _equal(first: nn.Module, second: nn.Module) -> bool:
-    one, other = first.state_dict(), second.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 class _Photos(Dataset[tuple[Tensor, ...]]):
     """Photos as each processor wants them."""
 
@@ -117,20 +101,6 @@ def _batches(paths: Sequence[str], processors: Sequence[Any], batch_size: int) -
     # Without a GPU the network takes all cores, and processes that decode would only get in its way.
     workers = min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
     yield from DataLoader(_Photos(paths, processors), batch_size=batch_size, num_workers=workers)
-
-
-def head_of(model: nn.Module) -> nn.Linear:
-    """Find the classification head: the last linear layer with one output a class.
-
-    Raises:
-        AtlasError: the model has no such layer.
-    """
-    classes = int(getattr(model.config, "num_labels", 0))
-    layers = [item for item in model.modules() if isinstance(item, nn.Linear) and item.out_features == classes]
-    if not layers:
-        name = type(model).__name__
-        raise AtlasError(f"`model.name`: {name} has no linear head to probe: set `evaluate.linear_probe` to false")
-    return layers[-1]
 
 
 def _head_input(model: nn.Module, inputs: Tensor) -> np.ndarray:

@@ -38,6 +38,30 @@ def blocks(model: Any) -> tuple[str, nn.ModuleList]:
     raise AtlasError(f"a {model.config.model_type} model has no single list of {wanted} transformer blocks")
 
 
+def head_of(model: nn.Module) -> nn.Linear:
+    """Find the classification head: the last linear layer with one output a class.
+
+    Raises:
+        AtlasError: the model has no such layer.
+    """
+    classes = int(getattr(model.config, "num_labels", 0))
+    layers = [item for item in model.modules() if isinstance(item, nn.Linear) and item.out_features == classes]
+    if not layers:
+        name = type(model).__name__
+        raise AtlasError(f"`model.name`: {name} has no linear head to probe: set `evaluate.linear_probe` to false")
+    return layers[-1]
+
+
+def shared_blocks(first: Any, second: Any) -> int:
+    """Count the leading blocks with the same weights in both models; 0 where the embeddings already differ."""
+    if first.config.model_type != second.config.model_type:
+        return 0
+    if not _equal(first.base_model.embeddings, second.base_model.embeddings):
+        return 0
+    pairs = list(zip(blocks(first)[1], blocks(second)[1], strict=False))
+    return next((count for count, pair in enumerate(pairs) if not _equal(*pair)), len(pairs))
+
+
 def split(model: Any, trainable_blocks: int) -> Parts:
     """Cut a classifier before its last ``trainable_blocks`` blocks.
 
@@ -83,3 +107,8 @@ def _exchanged(module: Any, path: str, new: nn.Module) -> Any:
     clone._modules = dict(module._modules)
     clone._modules[first] = _exchanged(module._modules[first], rest, new) if rest else new
     return clone
+
+
+def _equal(first: nn.Module, second: nn.Module) -> bool:
+    one, other = first.state_dict(), second.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

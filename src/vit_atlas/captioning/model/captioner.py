@@ -98,8 +98,3 @@ def write_captions(
     rules = vocabulary.rules(options, network.shape.positions)
     found = search(NetworkDecoder(network, memory), len(memory.values), rules, memory.values.device)
     return [vocabulary.caption(decoded, memory.grid) for decoded in found]
-
-
-def best_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -14,7 +14,6 @@ from transformers import AutoTokenizer
 from vit_atlas.captioning.model.backbones import Backbone, load_backbone
 from vit_atlas.captioning.model.captioner import (
     SearchOptions,
-    best_device,
     require_visible,
     vocabulary_of,
     write_captions,
@@ -24,6 +23,7 @@ from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json, write_json
+from vit_atlas.models.classifier import device
 
 DESCRIPTION = "captioner.json"
 WEIGHTS = "model.safetensors"
@@ -35,7 +35,7 @@ class TrainedCaptioner:
     """A backbone, a captioning network and its tokenizer behind the captioner interface."""
 
     def __init__(self, backbone: Backbone, network: CaptionNetwork, tokenizer: Any):
-        self._device = best_device()
+        self._device = device()
         self._backbone = backbone.to(self._device)
         self._network = network.eval().to(self._device)
         if self._device.type == "cpu":

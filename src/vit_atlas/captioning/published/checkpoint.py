@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vit_atlas.captioning.model.captioner import (
     SearchOptions,
-    best_device,
     require_visible,
     vocabulary_of,
     write_captions,
@@ -24,6 +23,7 @@ from vit_atlas.captioning.model.words import Caption
 from vit_atlas.captioning.published.catr import Catr, fused_backbone, load_catr
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file
+from vit_atlas.models.classifier import device
 from vit_atlas.paths import cache_folder
 
 URL = "https://github.com/saahiluppal/catr/releases/download/0.2/weight493084032.pth"
@@ -113,7 +113,7 @@ class CatrCaptioner:
             raise AtlasError(
                 f"the tokenizer knows {len(tokenizer)} tokens and CATR {network.shape.vocabulary}: use {TOKENIZER}"
             )
-        self._device = best_device()
+        self._device = device()
         network.backbone = nn.Sequential(fused_backbone(network.backbone))
         self._network = network.to(self._device)
         if self._device.type == "cpu":

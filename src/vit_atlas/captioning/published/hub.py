@@ -18,11 +18,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from vit_atlas.captioning.model.captioner import SearchOptions, best_device, require_visible, vocabulary_of
+from vit_atlas.captioning.model.captioner import SearchOptions, require_visible, vocabulary_of
 from vit_atlas.captioning.model.decoding import search
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.classifier import stretch
+from vit_atlas.models.classifier import device, stretch
 from vit_atlas.models.geometry import token_layout
 from vit_atlas.models.hub import explained, model_source, quiet
 from vit_atlas.settings import ModelSettings
@@ -64,7 +64,7 @@ class HubCaptioner:
     """A hub model behind the captioner interface."""
 
     def __init__(self, model: Any, processor: Any, tokenizer: Any, name: str):
-        self._device = best_device()
+        self._device = device()
         self._model = model.eval().to(self._device)
         blip = model.config.model_type == "blip"
         self._encoder = model.vision_model if blip else model.encoder
