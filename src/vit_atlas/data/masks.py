@@ -20,7 +20,7 @@ MASK_FOLDERS = frozenset(
     (
         *MASKS,
         *("annotation", "annotations", "segmentation", "segmentations", "segmentationclass", "segmentationobject"),
-        *("groundtruth", "gt", "trimaps"),
+        *("groundtruth", "gt", "trimaps", "segmentationclasspng", "segmentationclassraw"),
     )
 )
 """Names of folders that labelling tools and data sets fill with masks, in lower case without spaces, _ and -."""
