@@ -71,6 +71,27 @@ def test_dvc_ignores_the_same_names_below_data(tmp_path: Path) -> None:
     assert ignored == {place.strip("\r") for place in places[: len(JUNK)]}
 
 
+def test_junk_put_there_after_a_run_changes_no_stage(tmp_path: Path) -> None:
+    (tmp_path / ".dvcignore").write_bytes((ROOT / ".dvcignore").read_bytes())
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {look: {cmd: echo seen > seen, deps: [data/classification], outs: [seen]}}"
+    )
+    photo(tmp_path / "data/classification/cat/1.jpg")
+
+    def dvc(*words: str) -> str:
+        command = [sys.executable, "-m", "dvc", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    dvc("init", "--no-scm", "-q")
+    dvc("add", "-q", "data")
+    dvc("repro", "-q")
+    for name in ("cat/.DS_Store", "cat/Thumbs.db", "__MACOSX/cat/._1.jpg", "cat/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"):
+        photo(tmp_path / "data/classification" / name)
+    assert "up to date" in dvc("status")
+    photo(tmp_path / "data/classification/cat/2.jpg")
+    assert "changed" in dvc("status")
+
+
 def test_every_door_passes_over_junk(tmp_path: Path) -> None:
     for root in (tmp_path / "classification", tmp_path / "images"):
         for name in ("cat/1.jpg", "dog/1.jpg", "dog/2.jpg", "cat/2.jpg"):

@@ -101,6 +101,15 @@ def test_pictures_that_only_look_alike_at_small_scale_are_no_duplicates(photos: 
     assert find_duplicates(inspections, 8) == []
 
 
+def test_guessed_depths_are_a_warning(two_classes: Path) -> None:
+    for name, highest in (("cat/dark", 900), ("cat/bright", 4095), ("dog/bright", 4000)):
+        Image.fromarray(np.linspace(0, highest, 1200).reshape(30, 40).astype(np.uint16)).save(
+            two_classes / f"{name}.png"
+        )
+    (warning,) = prepare(two_classes, SETTINGS).metrics["warnings"]
+    assert "scaled by their highest value (1 as 10-bit, 2 as 12-bit): if that is wrong" in warning
+
+
 def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_classes: Path) -> None:
     masks = two_classes / "masks"
     for name, size, value in (("cat/0", (40, 30), 255), ("cat/1", (30, 40), 255), ("dog/2", (40, 30), 0)):

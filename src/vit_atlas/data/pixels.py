@@ -16,6 +16,9 @@ BITS_PER_SAMPLE, PHOTOMETRIC, MAX_SAMPLE_VALUE = 258, 262, 281
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits of the samples that cameras, microscopes and scanners store in 16."""
 
+GUESSED = "-by-highest-value"
+"""Follows the depth of a photo that does not give its own."""
+
 DARKEST = 63
 """Highest value of 255 up to which 16-bit colour looks like 14 bits or fewer, stored in 16 without being scaled."""
 
@@ -142,7 +145,8 @@ def _integers(image: Image.Image, told: int, *, inverted: bool) -> tuple[Image.I
     bits = told if told and highest < 2**told else 16 if told else fitting
     full = 2**bits - 1
     scaled = ((values * 255 + full // 2) // full).astype(np.uint8)
-    return Image.fromarray(255 - scaled if inverted else scaled), f"{bits}-bit"
+    word = f"{bits}-bit" if told or bits == 16 else f"{bits}-bit{GUESSED}"
+    return Image.fromarray(255 - scaled if inverted else scaled), word
 
 
 def _check_bright(image: Image.Image, told: int) -> None:

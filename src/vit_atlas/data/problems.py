@@ -8,6 +8,7 @@ from vit_atlas.data.candidates import Layout
 from vit_atlas.data.class_folders import near_names
 from vit_atlas.data.findings import Findings
 from vit_atlas.data.manifest import Manifest
+from vit_atlas.data.pixels import GUESSED
 from vit_atlas.data.remembered import Inspection
 from vit_atlas.data.splits import SPLITS
 from vit_atlas.errors import AtlasError
@@ -62,6 +63,18 @@ def warnings(layout: Layout, manifest: Manifest, findings: Findings, groups: Seq
         found.append(
             f"masks that belong to no photo: {len(layout.unused_masks)}, {layout.unused_masks[0]} first; expected the "
             f"names of photos, such as {expected}"
+        )
+    guessed = Counter(
+        kind.removesuffix(GUESSED)
+        for text in manifest.frame["conversions"]
+        for kind in text.split(";")
+        if kind.endswith(GUESSED)
+    )
+    if guessed:
+        depths = ", ".join(f"{guessed[depth]} as {depth}" for depth in sorted(guessed))
+        found.append(
+            f"photos with 16 bits a sample that do not give their depth are scaled by their highest value ({depths}): "
+            "if that is wrong, as for dark photos beside bright ones of one camera, save them with 8 bits"
         )
     found += _leaks(findings)
     by_group = defaultdict(set)
