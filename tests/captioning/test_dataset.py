@@ -67,6 +67,27 @@ def test_a_bad_line_is_named(folder, line, expected):
     assert expected in problem(folder)
 
 
+def test_all_missing_photos_are_counted_and_the_first_few_named(folder):
+    write(folder, "a.jpg,A cat,train", *(f"p{index}.jpg,A dog,train" for index in range(100)))
+    found = problem(folder)
+    assert "line 3: there is no photo" in found
+    assert "images/p0.jpg, and 99 more are missing: p1.jpg (line 4), p2.jpg (line 5), p3.jpg (line 6), ...;" in found
+
+
+def test_signs_that_some_take_for_line_ends_stay_in_a_caption(folder):
+    captions = [f"a red{sign}house" for sign in "\u2028\u2029\x85\x0b\x0c\x1e"]
+    write(folder, *(f"a.jpg,{caption},train" for caption in captions))
+    assert read_captions(folder)[0].captions == tuple(captions)
+
+
+def test_a_name_in_the_other_unicode_form_finds_its_file(folder):
+    Image.new("RGB", (12, 10)).save(folder / "images" / "Cafe\u0301.jpg")
+    write(folder, "Caf\u00e9.jpg,a house,train")
+    (photo,) = read_captions(folder)
+    assert photo.path.is_file()
+    assert photo.path in read_photos(folder)
+
+
 def test_a_bad_file_is_named(folder):
     assert "does not exist" in problem(folder)
     assert not has_captions(folder)

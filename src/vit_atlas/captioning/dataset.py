@@ -2,7 +2,9 @@
 
 import csv
 import hashlib
+import io
 import json
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,13 +65,16 @@ def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
     table = root / "captions.csv"
     captions: dict[str, list[str]] = defaultdict(list)
     splits: dict[str, str] = {}
+    missing: dict[str, int] = {}
+    names = _Names(root / "images")
     for line, row in _rows(table):
         name, caption = row["image"].strip(), row["caption"].strip()
         _require_inside(table, line, name)
-        if name not in captions and not (root / "images" / name).is_file():
-            raise AtlasError(
-                f"{table}, line {line}: there is no photo {root / 'images' / name}; add it or remove the line"
-            )
+        on_disk = names.on_disk(name)
+        if not on_disk:
+            missing.setdefault(name, line)
+            continue
+        name = on_disk
         if not any(character.isalnum() for character in caption):
             raise AtlasError(f"{table}, line {line}: the caption of {name} is empty; write one or remove the line")
         split = row["split"].strip() if "split" in row else _split_of(name)
@@ -78,6 +83,7 @@ def read_captions(folder: str | Path = CAPTIONING_DATA) -> list[CaptionedPhoto]:
         if splits.setdefault(name, split) != split:
             raise AtlasError(f"{table}, line {line}: {name} is in {split} here and in {splits[name]} further up")
         captions[name].append(caption)
+    _check_none(table, missing)
     if not captions:
         raise AtlasError(f"{table} holds no captions; add lines of image,caption or delete the file")
     return [
@@ -116,7 +122,7 @@ def read_objects(folder: str | Path = CAPTIONING_DATA) -> dict[str, list[NounMas
     found: dict[str, list[NounMask]] = defaultdict(list)
     if not table.is_file():
         return found
-    for line, text in enumerate(_text(table).splitlines(), start=1):
+    for line, text in enumerate(_text(table).split("\n"), start=1):
         if text.strip():
             item = _object(table, line, text)
             _require_inside(table, line, item["image"], item["mask"])
@@ -127,8 +133,41 @@ def read_objects(folder: str | Path = CAPTIONING_DATA) -> dict[str, list[NounMas
     return found
 
 
+class _Names:
+    """Names of photos as they are on the disk, where an accent may be a sign of its own (macOS, some archives)."""
+
+    def __init__(self, images: Path) -> None:
+        self._images = images
+        self._composed: dict[str, str] | None = None
+
+    def on_disk(self, name: str) -> str:
+        """The name of the file that ``name`` in a table means; empty where there is none."""
+        if (self._images / name).is_file():
+            return name
+        if self._composed is None:
+            files = files_below(self._images) if self._images.is_dir() else []
+            names = (path.relative_to(self._images).as_posix() for path in files if path.is_file())
+            self._composed = {unicodedata.normalize("NFC", name): name for name in names}
+        return self._composed.get(unicodedata.normalize("NFC", PurePath(name).as_posix()), "")
+
+
+def _check_none(table: Path, missing: dict[str, int]) -> None:
+    """Raise an error that names the first few of the photos that do not exist, with their lines."""
+    if not missing:
+        return
+    (first, line), *others = missing.items()
+    more = ""
+    if others:
+        shown = ", ".join(f"{name} (line {number})" for name, number in others[:3])
+        more = f", and {len(others)} more are missing: {shown}{', ...' if len(others) > 3 else ''}"
+    raise AtlasError(
+        f"{table}, line {line}: there is no photo {table.parent / 'images' / first}{more}; add "
+        f"{'them or remove their lines' if others else 'it or remove the line'}"
+    )
+
+
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(_text(table).splitlines(keepends=True), strict=True)
+    reader = csv.DictReader(io.StringIO(_text(table), newline=""), strict=True)  # U+2028 ends no line
     columns = reader.fieldnames or []
     if not {"image", "caption"} <= set(columns):
         raise AtlasError(
