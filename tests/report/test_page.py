@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.tiny_settings import params_text, tiny_settings
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json, write_json
 from vit_atlas.report import explore, render_report
 from vit_atlas.report.payload import blob, plain
@@ -151,6 +152,21 @@ def test_one_class_is_said(folder: Path) -> None:
     fill()
     write_json("metrics/prepare.json", {"classes": 1})
     assert "There is one class only" in Page(render_report(SETTINGS)).text
+
+
+def test_classes_have_intervals_and_those_of_few_photos_are_warned_of(folder: Path) -> None:
+    fill()
+    balanced = Estimate(0.8, 0.7, 0.9).flat("balanced_accuracy")
+    write_json("metrics/evaluate.json", EVALUATE | balanced | {"warnings": ["1 of 2 classes has few photos: `NA` (4)"]})
+    page = Page(render_report(SETTINGS))
+    for text in (
+        "0.500 [0.100, 0.900]",
+        "1 of 2 classes has few photos: `NA` (4).",
+        "balanced accuracy",
+        "70.0% to 90.0%",
+    ):
+        assert text in page.text
+    assert "[nan" not in page.text
 
 
 def test_whatever_is_drawn_the_page_stays_below_15_megabytes(folder: Path) -> None:

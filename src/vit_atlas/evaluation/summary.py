@@ -16,7 +16,7 @@ from vit_atlas.settings import EvaluateSettings, Settings
 
 ENOUGH = 10
 """Test photos of a class below which its own numbers are warned of: the interval of a share of one half of nine photos
-is 0.58 wide (Wilson)."""
+is 0.55 wide (Wilson)."""
 
 TEXTS = ("image_id", "path", "split", "class_name", "predicted_name")
 

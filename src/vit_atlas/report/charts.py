@@ -59,7 +59,7 @@ def answers(interventions: Metrics) -> Spec | None:
 
 def loss() -> Spec | None:
     """Training and validation loss by step."""
-    history = _table(paths.HISTORY)
+    history = _history()
     if history is None:
         return None
     rows = _series(history, {"train_loss": "training", "val_loss": "validation"})
@@ -68,7 +68,7 @@ def loss() -> Spec | None:
 
 def validation_accuracy() -> Spec | None:
     """Validation accuracy by step."""
-    history = _table(paths.HISTORY)
+    history = _history()
     rows = [] if history is None else _series(history, {"val_accuracy": "validation"})
     return _lines("Validation accuracy while fine-tuning", rows, "accuracy", zero=False) if rows else None
 
@@ -261,6 +261,10 @@ def _series(history: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str,
             steps = zip(known["step"], known[column], strict=True)
             rows += [{"step": int(step), "value": float(value), "series": name} for step, value in steps]
     return rows
+
+
+def _history() -> pd.DataFrame | None:
+    return read_csv(paths.HISTORY, "finetune") if paths.HISTORY.is_file() else None
 
 
 def _table(path: Path, names: Sequence[str] = ()) -> pd.DataFrame | None:

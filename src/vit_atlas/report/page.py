@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vit_atlas import __version__, paths
+from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
 from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
 from vit_atlas.report import charts, explore, inline
-from vit_atlas.report.payload import records
+from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
 from vit_atlas.report.result import effects, headline, missing_parts, numbers
 from vit_atlas.report.sentences import claims, missing
@@ -74,6 +75,7 @@ def render_report(settings: Settings) -> str:
         pictures=_pictures(),
         mistakes=_mistakes(),
         classes=_per_class(),
+        warnings=evaluate.get("warnings", []),
         tables={name: rows(content) for name, content in metrics.items()},
         facts=_facts(settings),
         settings=settings.model_dump(mode="json"),
@@ -113,7 +115,8 @@ def _mistakes() -> list[dict[str, Any]]:
 def _per_class() -> list[dict[str, Any]]:
     if not paths.PER_CLASS.is_file():
         return []
-    return records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for")))
+    table = plain(records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for"))))
+    return [row | {"recall": f"{Estimate.read(row, 'recall') or Estimate():.3f}"} for row in table]
 
 
 def _facts(settings: Settings) -> list[tuple[str, str]]:

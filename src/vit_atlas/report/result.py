@@ -51,6 +51,9 @@ def numbers(evaluate: Metrics) -> list[Number]:
         return []
     accuracy, gain = (Estimate.read(evaluate, name) or Estimate() for name in ("accuracy", "accuracy_minus_probe"))
     found = [Number(f"{accuracy.value:.1%}", "test accuracy", _interval(accuracy, "{:.1%}"))]
+    balanced = Estimate.read(evaluate, "balanced_accuracy")
+    if balanced is not None:
+        found.append(Number(f"{balanced.value:.1%}", "balanced accuracy", _interval(balanced, "{:.1%}")))
     if "probe_accuracy" in evaluate:
         points = Estimate(*(end if end is None else end * 100 for end in vars(gain).values()))
         note = f"points; {_interval(points, '{:+.1f}')}; the probe reaches {evaluate['probe_accuracy']:.1%}"
