@@ -1,15 +1,39 @@
 """The model as it leaves the pipeline: its folder with a card that holds the results on test photos."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from vit_atlas.code_hash import closure, module_path
 from vit_atlas.errors import AtlasError
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import CARD, DATASET_NAME, DATASET_TYPE, RESULTS, TASK, card_text
 from vit_atlas.paths import MODEL
+
+PHOTO_READER = "vit_atlas_photos"
+"""A package that goes with the model and opens photos as training did, where vit-atlas is not installed."""
+
+PHOTOS = """
+## Photos
+
+```python
+import sys
+
+from transformers import pipeline
+
+folder = "path/to/this/folder"
+sys.path.append(folder)
+from vit_atlas_photos import open_photo
+
+pipeline("image-classification", folder)(open_photo("photo.jpg"))
+```
+
+`open_photo` reads a photo as training did: upright, in sRGB, what is transparent over white, 16 bits scaled to 8. A
+path given to the pipeline itself means the same for an ordinary JPEG only.
+"""
 
 
 def export_model(target: str | Path, numbers: Mapping[str, float], data_hash: str | None) -> Path:
@@ -35,7 +59,7 @@ def export_model(target: str | Path, numbers: Mapping[str, float], data_hash: st
 
 
 def fill(folder: Path, numbers: Mapping[str, float], data_hash: str | None) -> None:
-    """Copy build/model into ``folder``, which is there, with a complete card.
+    """Copy build/model into ``folder``, which is there, with a complete card and :data:`PHOTO_READER`.
 
     Raises:
         AtlasError: there is no model.
@@ -43,8 +67,24 @@ def fill(folder: Path, numbers: Mapping[str, float], data_hash: str | None) -> N
     if not (MODEL / "config.json").is_file():
         raise AtlasError(f"{MODEL} holds no model: run `dvc repro` first")
     shutil.copytree(MODEL, folder, dirs_exist_ok=True)
+    _write_photo_reader(folder / PHOTO_READER)
     if (MODEL / CARD).is_file():
-        (folder / CARD).write_text(complete_card(numbers, data_hash), encoding="utf-8", newline="\n")
+        (folder / CARD).write_text(complete_card(numbers, data_hash) + PHOTOS, encoding="utf-8", newline="\n")
+
+
+def _write_photo_reader(folder: Path) -> None:
+    """Copy the modules that open photos, importing each other instead of vit_atlas; they need Pillow and NumPy."""
+    folder.mkdir()
+    for name in ("vit_atlas.errors", *closure("vit_atlas.data.photos")):
+        text = cast(Path, module_path(name)).read_text(encoding="utf-8")
+        text = re.sub(r"^( *)from vit_atlas\.(?:\w+\.)*(\w+) import", r"\1from .\2 import", text, flags=re.MULTILINE)
+        (folder / f"{name.rpartition('.')[2]}.py").write_text(text, encoding="utf-8", newline="\n")
+    (folder / "__init__.py").write_text(
+        '"""Photos as upright 8-bit sRGB, as vit-atlas opens them."""\n\n'
+        "from .errors import AtlasError as AtlasError\nfrom .photos import open_photo as open_photo\n",
+        encoding="utf-8",
+        newline="\n",
+    )
 
 
 def complete_card(numbers: Mapping[str, float], data_hash: str | None) -> str:
