@@ -95,10 +95,10 @@ def test_two_trainings_alike_write_the_same_bytes() -> None:
 
 
 def test_class_names_cannot_break_the_card() -> None:
-    text = make_model(MODEL, classes=("<script>alert(1)</script>", "a|b\nc", "<!-- end of results -->"))
+    text = make_model(MODEL, classes=("<script>alert(1)</script>", "a|b\nc", "{{ title }}", "x\n## Results"))
     assert "<script>" not in text
     assert "a&#124;b c (2)" in text
-    assert complete_card(NUMBERS, None).count("<!-- end of results -->") == 1
+    assert text.count("\n## ") == complete_card(NUMBERS, None).count("\n## ") == 4
 
 
 def test_the_exported_card_holds_results_with_intervals() -> None:
@@ -129,8 +129,11 @@ def test_the_command() -> None:
     assert "| accuracy | 0.500 |" in Path("handed-on/README.md").read_text()
 
 
-def test_without_results_the_card_stays_as_it_is() -> None:
-    assert make_model(MODEL) == complete_card({"caption/bleu_4": 0.3}, None)
+def test_without_results_the_card_holds_those_on_validation_photos() -> None:
+    make_model(MODEL)
+    assert index(ModelCard(complete_card({"caption/bleu_4": 0.3}, None))) == [
+        ("validation", "Accuracy on validation photos", 0.8)
+    ]
 
 
 def test_the_exported_model_sees_the_pixels_of_training_without_vit_atlas() -> None:
@@ -138,7 +141,8 @@ def test_the_exported_model_sees_the_pixels_of_training_without_vit_atlas() -> N
     make_model(MODEL)
     save_tiny(MODEL, labels=("cat", "dog", "fish"), scale=0.3)
     export_model("handed-on", NUMBERS, None)
-    *_, lines = re.findall(r"```python\n(.*?)```", Path("handed-on/README.md").read_text(), flags=re.DOTALL)
+    assert not Path("handed-on/card.json").exists()
+    (lines,) = re.findall(r"```python\n(.*?)```", Path("handed-on/README.md").read_text(), flags=re.DOTALL)
     photos = write_odd_photos(Path("photos"))
     before, _, last = lines.replace("path/to/this/folder", "handed-on").strip().rpartition("\n")
     asked = ", ".join(last.replace('"photo.jpg"', repr(photo)) for photo in photos)

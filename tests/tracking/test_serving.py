@@ -69,7 +69,7 @@ def test_a_photo_comes_back_with_classes_and_anything_else_with_a_sentence(addre
 
     broken = base64.b64encode(b"GIF89a and no more").decode()
     for text, sentence in (
-        (broken, "input 1: the image cannot be read as a photo: "),
+        (broken, "input 1 cannot be read as a photo: "),
         ("no base64!", "is not a photo's bytes in base64"),
         (str(Path("red.png").resolve()), "is not a photo's bytes in base64"),
     ):

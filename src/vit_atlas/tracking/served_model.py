@@ -74,9 +74,9 @@ def _open(text: str, number: int) -> Any:
         is_not = "not" if served else "neither"
         raise _refusal(f"input {number}, {text[:60]!r}, is {is_not} {wanted}") from None
     try:
-        return open_photo(content)
+        return open_photo(content, called=f"input {number}")
     except AtlasError as error:
-        raise _refusal(f"input {number}: {error}") from None
+        raise _refusal(str(error)) from None
 
 
 def _refusal(sentence: str) -> MlflowException:
