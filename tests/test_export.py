@@ -1,6 +1,10 @@
 """The model card: what training knows, what evaluation adds, and what the hub's own library makes of it."""
 
+import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +12,20 @@ import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard import metadata_load
+from transformers import pipeline
 from typer.testing import CliRunner
 
+from tests.odd_photos import write_odd_photos
+from tests.tiny_models import save_tiny
 from tests.tiny_settings import tiny
 from vit_atlas.cli import commands
 from vit_atlas.data.manifest import COLUMNS, Manifest
+from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.export import complete_card, export_model
 from vit_atlas.io.files import write_json
 from vit_atlas.model_card import write_card
+from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import MODEL
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 
@@ -86,10 +95,10 @@ def test_two_trainings_alike_write_the_same_bytes() -> None:
 
 
 def test_class_names_cannot_break_the_card() -> None:
-    text = make_model(MODEL, classes=("<script>alert(1)</script>", "a|b\nc", "<!-- end of results -->"))
+    text = make_model(MODEL, classes=("<script>alert(1)</script>", "a|b\nc", "{{ title }}", "x\n## Results"))
     assert "<script>" not in text
     assert "a&#124;b c (2)" in text
-    assert complete_card(NUMBERS, None).count("<!-- end of results -->") == 1
+    assert text.count("\n## ") == complete_card(NUMBERS, None).count("\n## ") == 4
 
 
 def test_the_exported_card_holds_results_with_intervals() -> None:
@@ -120,8 +129,36 @@ def test_the_command() -> None:
     assert "| accuracy | 0.500 |" in Path("handed-on/README.md").read_text()
 
 
-def test_without_results_the_card_stays_as_it_is() -> None:
-    assert make_model(MODEL) == complete_card({"caption/bleu_4": 0.3}, None)
+def test_without_results_the_card_holds_those_on_validation_photos() -> None:
+    make_model(MODEL)
+    assert index(ModelCard(complete_card({"caption/bleu_4": 0.3}, None))) == [
+        ("validation", "Accuracy on validation photos", 0.8)
+    ]
+
+
+def test_the_exported_model_sees_the_pixels_of_training_without_vit_atlas() -> None:
+    """The card's own lines, run where vit-atlas is not installed."""
+    make_model(MODEL)
+    save_tiny(MODEL, labels=("cat", "dog", "fish"), scale=0.3)
+    export_model("handed-on", NUMBERS, None)
+    assert not Path("handed-on/card.json").exists()
+    (lines,) = re.findall(r"```python\n(.*?)```", Path("handed-on/README.md").read_text(), flags=re.DOTALL)
+    photos = write_odd_photos(Path("photos"))
+    before, _, last = lines.replace("path/to/this/folder", "handed-on").strip().rpartition("\n")
+    asked = ", ".join(last.replace('"photo.jpg"', repr(photo)) for photo in photos)
+    code = f"import json, sys\nsys.modules['vit_atlas'] = None\n{before}\nprint(json.dumps([{asked}]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    classifier = load_finetuned()
+    plain = pipeline("image-classification", str(MODEL), device="cpu")
+    differ: list[str] = []
+    for photo, answer in zip(photos, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        (logits,) = classifier.model(classifier.pixel_values([open_photo(photo)])).logits
+        expected = dict(zip(("cat", "dog", "fish"), logits.softmax(dim=-1).tolist(), strict=True))
+        assert {one["label"]: one["score"] for one in answer} == pytest.approx(expected, abs=1e-3), photo
+        without = {one["label"]: one["score"] for one in plain(photo)}
+        differ += [photo] if without != pytest.approx(expected, abs=1e-3) else []
+    assert len(differ) >= 3, "the photos are such that it matters"
 
 
 def test_the_hub_accepts_the_card() -> None:

@@ -13,13 +13,23 @@ if TYPE_CHECKING:
         explain,
         make_map,
         open_classifier,
+        open_photo,
         record_attention,
         score_map,
     )
 
 __version__ = "0.2.0"
 
-__all__ = ["Explanation", "caption", "explain", "make_map", "open_classifier", "record_attention", "score_map"]
+__all__ = [
+    "Explanation",
+    "caption",
+    "explain",
+    "make_map",
+    "open_classifier",
+    "open_photo",
+    "record_attention",
+    "score_map",
+]
 
 
 def __getattr__(name: str) -> Any:

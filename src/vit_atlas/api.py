@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import METHODS, needing
@@ -17,14 +16,21 @@ from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.recorder import record_attention
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.captioning.model.words import Caption
-from vit_atlas.data.photos import open_photo
+from vit_atlas.data.photos import Source, open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import Classifier, open_classifier
 from vit_atlas.paths import CAPTIONER
 
-__all__ = ["Explanation", "caption", "explain", "make_map", "open_classifier", "record_attention", "score_map"]
-
-Photo = str | Path | Image.Image
+__all__ = [
+    "Explanation",
+    "caption",
+    "explain",
+    "make_map",
+    "open_classifier",
+    "open_photo",
+    "record_attention",
+    "score_map",
+]
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Explanation:
 
 def make_map(
     classifier: Classifier,
-    photo: Photo,
+    photo: Source,
     method: str = "head_mean",
     target: int | None = None,
     layer: int = -1,
@@ -49,7 +55,7 @@ def make_map(
 
     Args:
         classifier: from :func:`open_classifier`.
-        photo: a path or a PIL image.
+        photo: a path, the bytes of a file, a file object or a PIL image.
         method: a key of :data:`vit_atlas.attention.methods.METHODS`.
         target: label of the class that class-specific methods explain; None is the likeliest.
         layer: for methods that read one layer; negative counts from the last.
@@ -97,13 +103,13 @@ def score_map(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def explain(
-    classifier: Classifier, photos: Sequence[Photo], methods: Sequence[str] = ("head_mean",), top: int = 5
+    classifier: Classifier, photos: Sequence[Source], methods: Sequence[str] = ("head_mean",), top: int = 5
 ) -> Iterator[Explanation]:
     """Explain photos, each as soon as the one before it is done with.
 
     Args:
         classifier: from :func:`open_classifier`.
-        photos: paths or PIL images.
+        photos: paths, bytes of files, file objects or PIL images.
         methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
         top: how many classes are told.
 
@@ -120,11 +126,11 @@ def explain(
         yield Explanation(found.classes[:top], found.maps)
 
 
-def caption(photo: Photo, captioner: str | Path = CAPTIONER, beams: int = 3) -> Caption:
+def caption(photo: Source, captioner: str | Path = CAPTIONER, beams: int = 3) -> Caption:
     """Caption a photo; every word of the caption has the map of where the captioner looked for it.
 
     Args:
-        photo: a path or a PIL image.
+        photo: a path, the bytes of a file, a file object or a PIL image.
         captioner: a folder that caption-train wrote.
         beams: captions followed at the same time; 1 is greedy.
 
@@ -142,12 +148,12 @@ def caption(photo: Photo, captioner: str | Path = CAPTIONER, beams: int = 3) -> 
     from vit_atlas.captioning.model.captioner import SearchOptions
     from vit_atlas.captioning.opening import open_captioner
 
-    (written,) = open_captioner(Path(captioner)).caption([_opened(photo)], SearchOptions(beams=beams))
+    (written,) = open_captioner(Path(captioner)).caption([open_photo(photo)], SearchOptions(beams=beams))
     return written
 
 
 def _explained(
-    classifier: Classifier, photo: Photo, methods: Sequence[str], target: int | None, options: MapOptions
+    classifier: Classifier, photo: Source, methods: Sequence[str], target: int | None, options: MapOptions
 ) -> Explanation:
     import torch
 
@@ -156,7 +162,7 @@ def _explained(
         raise AtlasError(f"there is no map method {unknown[0]}: use {', '.join(METHODS)}")
     if options.head is None and needing(methods, "chosen_head"):
         raise AtlasError("best_head needs the number of a head: give head=")
-    image = _opened(photo)
+    image = open_photo(photo)
     classifier.require_patch(image, str(photo) if isinstance(photo, str | Path) else "the photo", "use a larger photo")
     gradients, states = (needing(methods, fact) for fact in ("gradients", "states"))
     pixels = classifier.pixel_values([image])
@@ -169,7 +175,3 @@ def _explained(
         [(classifier.id2label[label], float(probabilities[label])) for label in order],
         {name: values[0] for name, values in maps.items()},
     )
-
-
-def _opened(photo: Photo) -> Image.Image:
-    return photo.convert("RGB") if isinstance(photo, Image.Image) else open_photo(photo)

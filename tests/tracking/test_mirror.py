@@ -15,6 +15,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from typer.testing import CliRunner
 
 from tests.tiny_settings import params_text
+from vit_atlas.io.files import write_json
 from vit_atlas.provenance import Commit
 from vit_atlas.tracking import Mirrored, mirror
 
@@ -215,8 +216,9 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Finished) -> Non
     from transformers import pipeline
 
     write_model()
-    card = "---\nlibrary_name: transformers\n---\n\n<!-- results -->\nlater\n<!-- end of results -->\n"
-    Path("build/model/README.md").write_text(card)
+    facts = {"title": "tiny", "base": "A ViT,", "base_model": None, "classes": {"cat": 1, "dog": 1}, "accuracy": 0.5}
+    facts |= {"photos": {"train": 2, "val": 2, "test": 2}, "size": {"height": 16, "width": 16}, "settings": {}}
+    write_json("build/model/card.json", facts)
     Image.new("RGB", (20, 10), (250, 0, 0)).save("red.png")
     run_id = show().run_id
     show()

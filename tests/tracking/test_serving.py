@@ -11,18 +11,26 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+from tests.odd_photos import write_odd_photos
+from tests.tiny_models import save_tiny
+from vit_atlas.cli import commands
+from vit_atlas.models.classifier import load_finetuned
+from vit_atlas.models.inference import forward
+from vit_atlas.paths import MODEL
 from vit_atlas.tracking import mirror
 from vit_atlas.tracking.client import tracking_uri
 
-from .helpers import Finished, Process, free_port, write_model
+from .helpers import Finished, Process, free_port
 
 
 @pytest.fixture
 def address(project: Finished) -> Iterator[str]:
     """The photo classifier as a user serves it, after `vit-atlas track`."""
-    write_model(("cat", "dog", "fish"))
+    save_tiny(MODEL, labels=("cat", "dog", "fish"), scale=0.3)
     assert mirror() is not None
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/vit-atlas@champion"]
@@ -61,7 +69,7 @@ def test_a_photo_comes_back_with_classes_and_anything_else_with_a_sentence(addre
 
     broken = base64.b64encode(b"GIF89a and no more").decode()
     for text, sentence in (
-        (broken, "input 1 is not a photo that can be read"),
+        (broken, "input 1 cannot be read as a photo: "),
         ("no base64!", "is not a photo's bytes in base64"),
         (str(Path("red.png").resolve()), "is not a photo's bytes in base64"),
     ):
@@ -69,3 +77,23 @@ def test_a_photo_comes_back_with_classes_and_anything_else_with_a_sentence(addre
             ask(address, inputs=[text])
         assert refused.value.code == 400
         assert sentence in json.load(refused.value)["message"]
+
+
+def test_everything_that_answers_sees_the_same_pixels(address: str) -> None:
+    """evaluate, explain, and the model over HTTP; tests/test_export.py asks the exported folder."""
+    photos = write_odd_photos(Path("photos"))
+    logits = forward(load_finetuned(), None, photos, 5, "photos").logits
+    expected = torch.from_numpy(logits).softmax(dim=-1).numpy()
+
+    explained = CliRunner().invoke(commands, ["explain", *photos, "--json", "--no-caption"])
+    told = [json.loads(line)["predictions"] for line in explained.stdout.splitlines()]
+    found = {"explain": [{one["label"]: one["probability"] for one in answer} for answer in told]}
+
+    inputs = [base64.b64encode(Path(photo).read_bytes()).decode() for photo in photos]
+    served = ask(address, inputs=inputs)["predictions"]
+    found["served"] = [{one["label"]: one["score"] for one in row["classes"]} for row in served]
+
+    for name, answers in found.items():
+        for photo, answer, probabilities in zip(photos, answers, expected, strict=True):
+            values = [answer[label] for label in ("cat", "dog", "fish")]
+            assert values == pytest.approx(probabilities, abs=1e-3), (name, photo)

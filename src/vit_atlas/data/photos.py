@@ -83,7 +83,7 @@ class PhotoFacts:
     conversions: tuple[str, ...]
 
 
-def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO) -> Image.Image:
+def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO, called: str | None = None) -> Image.Image:
     """Open a photo as upright 8-bit sRGB: the same pixels for training, evaluation, explanations and the served model.
 
     What is converted is told by :func:`vit_atlas.data.pixels.convert`.
@@ -91,17 +91,18 @@ def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO) -> Image.Image:
     Args:
         source: the path of a file, its bytes, a file object, or an image that Pillow has opened.
         max_pixels: larger photos are not decoded.
+        called: how messages call the photo; None is its path.
 
     Raises:
-        AtlasError: it is missing or cannot be read as one photo; the message names the file and says why.
+        AtlasError: it is missing or cannot be read as one photo; the message names it and says why.
     """
     try:
         with opened(source, max_pixels) as image:
             rgb = to_rgb(image)
             return rgb.copy() if rgb is source else rgb
     except PhotoError as error:
-        named = source if isinstance(source, str | Path) else "the image"
-        raise AtlasError(f"{named} cannot be read as a photo: {error}") from None
+        name = called or (source if isinstance(source, str | Path) else "the image")
+        raise AtlasError(f"{name} cannot be read as a photo: {error}") from None
 
 
 @contextmanager
@@ -252,7 +253,8 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise PhotoError(f"a {image.format} of {frames} frames, not one photo", "several-frames")
     width, height = image.size
     if width * height > max_pixels:
-        raise PhotoError(f"{width}x{height} pixels, more than data.max_pixels ({max_pixels})", "too-many-pixels")
+        limit = f"data.max_pixels ({max_pixels})" if max_pixels != LARGEST_PHOTO else f"{max_pixels}, the most allowed"
+        raise PhotoError(f"{width}x{height} pixels, more than {limit}", "too-many-pixels")
     if image.mode == "F":
         reason = "floating-point pixels, whose range is unknown: save it with 8 or 16 bits"
         raise PhotoError(reason, "floating-point")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_atlas import paths
-from vit_atlas.export import fill
+from vit_atlas.export import PHOTO_READER, fill
 from vit_atlas.tracking.client import Connection
 from vit_atlas.tracking.result import Result
 
@@ -39,6 +39,7 @@ def log_model(connection: Connection, run: Any, result: Result) -> str | None:
             name=MODEL_NAME,
             python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={MODEL_NAME: str(folder)},
+            code_paths=[str(folder / PHOTO_READER)],
             signature=_signature(),
             pip_requirements=_requirements(),
             metadata={"how_to_ask": HOW_TO_ASK},
@@ -62,7 +63,9 @@ def _signature() -> Any:
 
 def _requirements() -> list[str]:
     from importlib.metadata import version
+    from importlib.util import find_spec
 
-    names = ("mlflow", "pandas", "pillow", "torch", "torchvision", "transformers")
+    names = ["mlflow", "numpy", "pandas", "pillow", "torch", "torchvision", "transformers"]
+    names += ["pillow-heif"] if find_spec("pillow_heif") else []
     # A local build's suffix, as in 2.9.0+cpu, is no version that a registry has.
     return [f"{name}=={version(name).split('+')[0]}" for name in names]

@@ -1,11 +1,11 @@
 """The model as MLflow keeps and serves it: photos in, class names and scores out.
 
-MLflow stores this file beside the weights and runs it wherever the model is loaded, so it imports nothing of vit_atlas.
+MLflow stores this file beside the weights and runs it wherever the model is loaded, so it imports nothing of vit_atlas
+but the package that opens photos, which is stored with it.
 """
 
 import base64
 import binascii
-import io
 import os
 from pathlib import Path
 from typing import Any
@@ -63,21 +63,20 @@ def _texts(model_input: Any) -> list[str]:
 
 
 def _open(text: str, number: int) -> Any:
-    from PIL import Image
-    from transformers.image_utils import load_image
+    from vit_atlas_photos import AtlasError, open_photo  # type: ignore[import-not-found]
 
     served = os.environ.get(SERVING) == "true"
     is_path = not served and len(text) <= LONGEST_PATH and Path(text).is_file()
     try:
-        content = Path(text).read_bytes() if is_path else base64.b64decode(text, validate=True)
+        content = Path(text) if is_path else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         wanted = "a photo's bytes in base64" if served else "the path of a photo nor a photo's bytes in base64"
         is_not = "not" if served else "neither"
         raise _refusal(f"input {number}, {text[:60]!r}, is {is_not} {wanted}") from None
     try:
-        return load_image(Image.open(io.BytesIO(content)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _refusal(f"input {number} is not a photo that can be read ({type(error).__name__})") from None
+        return open_photo(content, called=f"input {number}")
+    except AtlasError as error:
+        raise _refusal(str(error)) from None
 
 
 def _refusal(sentence: str) -> MlflowException:
