@@ -20,8 +20,9 @@ PRESETS = sorted((path.parent.name, path.stem) for path in CONF.glob("*/*.yaml")
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A params.yaml beside the project's presets."""
+    """A params.yaml beside the project's presets, and photos of one's own to caption."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data" / "captioning" / "images").mkdir(parents=True)
     shutil.copytree(CONF, tmp_path / "conf")
     path = tmp_path / "params.yaml"
     path.write_text(params_text())
@@ -55,6 +56,36 @@ def test_what_the_user_wrote_stays_byte_for_byte(params: Path) -> None:
     lines = changed_lines(before, params.read_text())
     assert ("  head_init: 'random'   # mine", "  head_init: 'probe'   # mine") in lines
     assert all("methods" not in line and "epochs" not in line and "revision" not in line for line, _ in lines)
+
+
+@pytest.mark.parametrize("about", ["Made by `vit-atlas data stickers` from cut-outs.", None])
+def test_the_samples_captioner_is_not_trained_for_other_data(params: Path, about: str | None) -> None:
+    folder = Path("data/captioning")
+    if about:
+        (folder / "ABOUT.txt").write_text(about)
+    else:
+        (folder / "images").rmdir()
+    before = load_settings().captioner
+    for name in ("photos", "pets"):
+        use_presets({"data": name})
+        assert load_settings().captioner.kind == "none"
+        use_presets({"data": "stickers"})
+        assert load_settings().captioner.kind == before.kind == "trained"
+    use_presets({"data": "photos", "captioner": "flickr8k"})
+    assert load_settings().captioner.kind == "trained"
+
+
+def test_ones_own_captions_and_a_published_captioner_are_kept(params: Path) -> None:
+    use_presets({"data": "photos"})
+    assert load_settings().captioner.kind == "trained"
+    Path("data/captioning/images").rmdir()
+    use_presets({"captioner": "blip"})
+    use_presets({"data": "photos"})
+    assert load_settings().captioner.kind == "hub"
+    use_presets({"captioner": "none"})
+    Path("data/captioning/images").mkdir()
+    use_presets({"data": "photos"})
+    assert load_settings().captioner.kind == "none"
 
 
 def test_an_empty_value_is_filled(params: Path) -> None:
@@ -150,7 +181,7 @@ def test_nothing_is_written_where_the_settings_would_be_wrong(params: Path) -> N
     with pytest.raises(AtlasError, match=r"`finetune\.head_init` is 'prob', expected 'random' or 'probe'"):
         use_presets({"data": "mine"})
     assert params.read_text() == before.replace("workers: some", "workers: 0")
-    assert sorted(path.name for path in Path().iterdir()) == ["conf", "params.yaml"]
+    assert sorted(path.name for path in Path().iterdir()) == ["conf", "data", "params.yaml"]
 
 
 def test_a_preset_sets_no_key_that_its_group_would_leave_behind(params: Path) -> None:

@@ -1,5 +1,7 @@
 """The one exception that users see: a sentence that says what is wrong and what to do."""
 
+from collections.abc import Iterable
+
 
 class AtlasError(Exception):
     """Work cannot go on, for a reason the user can act on.
@@ -16,3 +18,9 @@ class AtlasError(Exception):
 def printable(text: str) -> str:
     """Show line ends and other control characters, which a file's name may have, as escapes."""
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def some(names: Iterable[str], shown: int = 3) -> str:
+    """The first few of many names, in their order of letters, for a sentence."""
+    ordered = sorted(names)
+    return ", ".join(ordered[:shown]) + (", ..." if len(ordered) > shown else "")

@@ -60,6 +60,7 @@ CHECKPOINTS = Path(".checkpoints")
 """Training checkpoints: outside DVC's outs, so that an interrupted stage finds them again."""
 
 VERIFY_CACHE = Path(".verify-cache")
+CAPTION_VERIFY_CACHE = VERIFY_CACHE / "captioning"
 """What prepare knows of files that it has decoded: only new and changed ones are decoded again."""
 
 TRUNK_CACHE = Path(".trunk-cache")

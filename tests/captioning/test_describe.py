@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from tests.tiny_settings import VALUES, params_text, tiny, tiny_settings
+from vit_atlas.captioning.dataset import read_dataset
 from vit_atlas.captioning.measure.describe import describe
 from vit_atlas.captioning.measure.summary import summarise
-from vit_atlas.captioning.measure.word_maps import View
-from vit_atlas.captioning.opening import open_captioner
+from vit_atlas.captioning.opening import name_captioner, open_captioner
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.captions import has_captioner
@@ -29,7 +29,7 @@ def trained(project, small):
 
 def make_caption_atlas(settings: CaptionsSettings) -> None:
     """What the stages caption-attn and metrics do."""
-    write_and_draw(describe(open_captioner(), settings), View(settings.layer, settings.head))
+    write_and_draw(describe(open_captioner(), read_dataset(), settings), name_captioner())
     write_summary(summarise(tiny_settings(captions=settings.model_dump())))
 
 
@@ -114,17 +114,26 @@ def test_wrong_settings_are_named_and_nothing_is_written(trained, settings, expe
     assert not Path("metrics").exists()
 
 
-def test_photo_of_one_pixel_is_named(trained):
+def test_what_cannot_be_used_is_left_out_by_name(trained):
+    """Among it masks that fit the photo as it is stored, not as it is seen."""
     Image.new("RGB", (1, 1)).save("data/captioning/images/dot.png")
-    with pytest.raises(AtlasError, match=r"dot\.png is 1x1 pixels"):
-        make_caption_atlas(tiny(CaptionsSettings))
-    assert not Path("metrics").exists()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open("data/captioning/images/55.png") as photo:
+        photo.save("data/captioning/images/55.png", exif=exif)
+    Path("data/captioning/images/._51.png").write_bytes(b"\0\5\x16\7")
+    make_caption_atlas(tiny(CaptionsSettings))
+    metrics = read_json("metrics/caption.json")
+    assert metrics["photos"] == 9
+    assert metrics["warnings"][0] == "1 photos are left out (dot.png): dot.png first, 1x1 pixels show nothing"
+    assert metrics["warnings"][1].startswith("1 masks are not used, the first of 55.png: ")
+    assert pd.read_csv("build/captions/left_out.csv")["file"].tolist() == ["dot.png", "55.png"]
 
 
 def test_no_test_split_is_one_sentence(trained):
     table = Path("data/captioning/captions.csv")
     table.write_text(table.read_text().replace(",test", ",val"))
-    with pytest.raises(AtlasError, match="no photo in the split `test`"):
+    with pytest.raises(AtlasError, match="no usable photo in the split `test`"):
         make_caption_atlas(tiny(CaptionsSettings))
 
 
@@ -134,7 +143,7 @@ def test_stages_read_their_own_section(project, root, monkeypatch, capsys):
     assert read_json("build/captioner/captioner.json")["kind"] == "catr"
     with pytest.raises(SystemExit):
         runpy.run_path(str(root / "stages" / "caption_attn.py"), run_name="__main__")
-    assert capsys.readouterr().err.startswith("error: none.pth does not exist")
+    assert "error: none.pth does not exist" in capsys.readouterr().err
 
 
 def test_no_captioner_is_quick_and_says_so(project, root):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.tiny_settings import tiny
-from vit_atlas.captioning.dataset import read_captions
+from vit_atlas.captioning.dataset import read_dataset
 from vit_atlas.captioning.model.backbones import ViTBackbone
 from vit_atlas.captioning.model.captioner import SearchOptions
-from vit_atlas.captioning.opening import open_captioner
+from vit_atlas.captioning.opening import name_captioner, open_captioner
 from vit_atlas.captioning.train import run
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.code_hash import module_path
@@ -21,7 +21,7 @@ READ_BYTES = Path.read_bytes
 
 
 def captions_of(split):
-    photos = [photo for photo in read_captions() if photo.split == split]
+    photos = read_dataset().of_split(split)
     captioner = open_captioner()
     return photos, captioner.caption([open_photo(photo.path) for photo in photos], SearchOptions(beams=2))
 
@@ -85,7 +85,7 @@ def test_features_are_computed_once_and_a_cut_off_computation_goes_on(project, s
     train_captioner(settings.model_copy(update={"seed": 1}))
     assert len(seen) == 3
     features = np.load(next((project / run.FEATURES).glob("*.npy")))
-    photos = [photo for photo in read_captions() if photo.split != "test"]
+    photos = [photo for photo in read_dataset().photos if photo.split != "test"]
     backbone = run.make_backbone(settings)
     expected = original(backbone, [open_photo(photo.path) for photo in photos]).numpy()
     np.testing.assert_allclose(features, expected, atol=2e-2)
@@ -103,8 +103,8 @@ def test_a_published_captioner_is_only_written_down(project, settings):
 
 def test_nothing_is_written_when_captions_are_wrong(project, small):
     with (project / "data" / "captioning" / "captions.csv").open("a") as stream:
-        stream.write("00.png,,train\n")
-    with pytest.raises(AtlasError, match=r"the caption of 00\.png is empty"):
+        stream.write("00.png,a,b,train\n")
+    with pytest.raises(AtlasError, match="1 lines have more cells than its header"):
         train_captioner(small)
     assert not (project / "build" / "captioner").exists()
 
@@ -112,8 +112,44 @@ def test_nothing_is_written_when_captions_are_wrong(project, small):
 def test_a_split_that_is_missing_is_named(project, small):
     table = project / "data" / "captioning" / "captions.csv"
     table.write_text(table.read_text().replace(",val", ",train"))
-    with pytest.raises(AtlasError, match="no photo in the split `val`"):
+    with pytest.raises(AtlasError, match="no usable photo in the split `val`"):
         train_captioner(small)
+
+
+def test_broken_photos_are_left_out_by_name_and_the_rest_is_learned_from(project, small, capsys):
+    for name in ("00.png", "50.png"):
+        path = project / "data" / "captioning" / "images" / name
+        path.write_bytes(path.read_bytes()[:60])
+    train_captioner(small.model_copy(update={"epochs": 1}))
+    assert "2 photos are left out (00.png, 50.png): 00.png first, the file is cut short" in capsys.readouterr().err
+    assert len(np.load(next((project / run.FEATURES).glob("*.npy")))) == 51 - 2
+
+
+def test_it_learns_from_captions_without_spaces(project, small):
+    table = project / "data" / "captioning" / "captions.csv"
+    rows = ["image,caption"]
+    rows += [f"{index:02}.png,{'红绿蓝'[index % 3]}色的正方形。" for index in range(60)]
+    table.write_text("\n".join(rows), encoding="utf-8")
+    train_captioner(small.model_copy(update={"epochs": 20, "longest": 10}))
+    photos, captions = captions_of("test")
+    assert np.mean([f"{c.text}。" == p.captions[0] for p, c in zip(photos, captions, strict=True)]) > 0.7
+    assert [word.text for word in captions[0].words][1:] == list("色的正方形")
+
+
+def test_too_rare_words_are_one_sentence_before_training(project, small):
+    with pytest.raises(AtlasError, match="minimum_count is 85, and no word of the 84 training captions"):
+        train_captioner(small.model_copy(update={"minimum_count": 85}))
+    assert not (project / run.FEATURES).exists()
+
+
+def test_a_captioner_says_what_it_was_trained_on(project, small):
+    (project / "data" / "captioning" / "ABOUT.txt").write_text("Squares on grey. Made for tests.")
+    train_captioner(small.model_copy(update={"epochs": 1}))
+    assert name_captioner() == "a captioner trained on data/captioning (Squares on grey)"
+    path = project / "build" / "captioner" / "captioner.json"
+    path.write_text(path.read_text().replace('"data"', '"other"'))
+    with pytest.raises(AtlasError, match="does not say which data"):
+        open_captioner()
 
 
 def test_a_layer_that_the_model_lacks_is_named(project, small):

@@ -19,7 +19,7 @@ def metrics_of(photos: list[Photo]) -> dict[str, Any]:
         for name, values in photo.items()
     ]
     table = pd.DataFrame({"image": [f"{place}.png" for place in range(len(photos))], "caption": "a b", "ended": True})
-    texts = {"photos_with_captions": 0, "unseen_words": None, "bleu_4": None}
+    texts = {"photos_with_captions": 0, "unseen_words": None, "bleu_4": None, "warnings": []}
     return caption_metrics(table, pd.DataFrame(words, columns=["image", "score", "sum", "count"]), texts)
 
 

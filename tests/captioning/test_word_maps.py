@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from tests.captioning.test_summary import metrics_of
-from vit_atlas.captioning.dataset import NounMask
 from vit_atlas.captioning.measure.word_maps import (
     View,
     correlation,
@@ -14,6 +13,7 @@ from vit_atlas.captioning.measure.word_maps import (
     word_scores,
 )
 from vit_atlas.captioning.model.words import Caption, Word
+from vit_atlas.captioning.tables import NounMask
 
 LEFT = np.array([[1.0, 0.0], [1.0, 0.0]])
 RIGHT = np.array([[0.0, 1.0], [0.0, 1.0]])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vit_atlas.captioning.dataset import read_photos
+from vit_atlas.captioning.dataset import read_dataset
 from vit_atlas.data.junk import dvcignore_lines, is_junk
 from vit_atlas.data.layouts import find_layout
 from vit_atlas.data.tree import files_below
@@ -106,7 +106,7 @@ def test_every_door_passes_over_junk(tmp_path: Path) -> None:
     assert [candidate.image_id for candidate in layout.candidates] == expected
     assert layout.rejected == ()
     images = tmp_path / "images"
-    assert [path.relative_to(images).as_posix() for path in read_photos(tmp_path)] == expected
+    assert [photo.name for photo in read_dataset(tmp_path).photos] == expected
     explained = find_photos([str(images)], lambda: (), tmp_path / "out").paths
     assert [path.relative_to(images).as_posix() for path in explained] == expected
 

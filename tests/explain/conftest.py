@@ -46,7 +46,7 @@ def save_tiny_captioner() -> None:
     )
     torch.manual_seed(0)
     CAPTIONER.mkdir(parents=True)
-    save_captioner(CAPTIONER, backbone, describe_backbone(settings), CaptionNetwork(shape), tokenizer)
+    save_captioner(CAPTIONER, backbone, describe_backbone(settings), CaptionNetwork(shape), tokenizer, "two squares")
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from tests.explain.conftest import explain, sentences, write_photo
 from tests.tiny_models import save_pretrained, save_tiny
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.attention.passes import run_pass
+from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.data.photos import open_photo
 from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
+from vit_atlas.settings import NoCaptionerSettings
 
 
 def records(result):
@@ -42,7 +44,11 @@ def test_pictures_page_and_words(project):
     assert "cat &lt;&amp;&gt;" in page
     assert "cat <&>" not in page
     assert page.count("<article>") == 3
+    name = "a captioner trained on data/captioning (two squares)"
+    assert page.count(f"By {name}. Where it looked for each word") == 3
+    assert result.stderr.count(f"captions by {name}") == 1
     for record in records(explain("photos", "--json")):
+        assert record["caption"]["captioner"] == name
         assert f"“{record['caption']['text']}”" in html.unescape(page)
 
 
@@ -189,7 +195,16 @@ def test_without_a_captioner(project):
     result = explain("photos/cat")
     assert result.exit_code == 0
     assert files() == ["1-maps.png", "index.html"]
-    assert "captioner looked" not in Path("explain/index.html").read_text()
+    assert "looked for each word" not in Path("explain/index.html").read_text()
+
+
+def test_captions_that_are_off_are_not_spoken_of(project):
+    shutil.rmtree(CAPTIONER)
+    train_captioner(NoCaptionerSettings(kind="none"))
+    result = explain("photos/cat")
+    assert result.exit_code == 0
+    assert files() == ["1-maps.png", "index.html"]
+    assert "caption" not in result.output.replace("figcaption", "")
 
 
 def test_a_captioner_that_cannot_be_opened_leaves_the_rest_whole(project):

@@ -30,7 +30,7 @@ def comments_of(project: Project) -> list[str]:
 
 def test_an_experiment_keeps_what_a_preset_and_the_user_chose(fresh: Project) -> None:
     comments = comments_of(fresh)
-    use(fresh, "data=photos")
+    use(fresh, "data=photos", "captioner=trained")
     path = fresh.folder / "params.yaml"
     path.write_text(path.read_text().replace("weight_decay: 0.05", "weight_decay: 0.07"))
     assert settings_of(fresh).finetune.head_init == "probe"

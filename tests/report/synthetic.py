@@ -70,21 +70,21 @@ PHOTOS = 2
 
 def fill(name: str = "cat") -> None:
     """Write everything; ``name`` is a class, a photo, a noun and a word of a caption."""
-    write_metrics()
+    write_metrics(name)
     write_tables(name)
     write_attention(name)
     write_embeddings()
     write_captions(name)
 
 
-def write_metrics() -> None:
+def write_metrics(name: str) -> None:
     """metrics/*.json."""
     write_json("metrics/prepare.json", {"photos": 9, "classes": 2, "rejected": {"<b>.gif": "animated"}})
     write_json("metrics/evaluate.json", EVALUATE)
     write_json("metrics/embeddings.json", {"rank_correlation_after": -0.2, "relative_change": 0.01})
     write_json("metrics/attention.json", ATTENTION)
     write_json("metrics/interventions.json", INTERVENTIONS)
-    write_json("metrics/caption.json", CAPTION)
+    write_json("metrics/caption.json", CAPTION | {"warnings": [f"1 photos are left out ({name})"]})
 
 
 def write_tables(name: str) -> None:
@@ -220,5 +220,9 @@ def write_captions(name: str) -> None:
     write_photo(folder / "photos" / "0.jpg")
     write_json(
         folder / "captions.json",
-        {"photos": [photo | common for photo in photos], "view": "mean over layers, mean over heads"},
+        {
+            "photos": [photo | common for photo in photos],
+            "captioner": f"a captioner trained on {name}",
+            "view": "mean over layers, mean over heads",
+        },
     )

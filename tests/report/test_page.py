@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tiny_settings import params_text, tiny_settings
+from tests.tiny_settings import VALUES, params_text, tiny_settings
+from vit_atlas.captioning.measure.summary import OFF
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json, write_json
 from vit_atlas.report import explore, render_report
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture
 from vit_atlas.report.result import headline, numbers
+from vit_atlas.settings import NoCaptionerSettings
 
 from .synthetic import ATTENTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
 
@@ -123,6 +125,25 @@ def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) ->
     ):
         assert text in page.text
     assert set(page.data) == {"palettes"}
+
+
+def test_captions_name_their_captioner_and_what_was_left_out(folder: Path) -> None:
+    fill("cat")
+    text = Page(render_report(SETTINGS)).text
+    assert "Captions by a captioner trained on cat." in text
+    assert "1 photos are left out (cat)." in text
+
+
+def test_without_a_captioner_the_page_says_nothing_of_captions(folder: Path) -> None:
+    fill("cat")
+    shutil.rmtree("build/captions")
+    write_json("metrics/caption.json", OFF)
+    settings = tiny_settings(model={"name": "google/vit"}, captioner=VALUES[NoCaptionerSettings])
+    page = Page(render_report(settings))
+    assert "captions" not in {attributes.get("id") for _, attributes in page.tags}
+    told, _, settings_and_tables = page.text.rpartition("How it was made")
+    assert "caption" not in told.lower()
+    assert "captioner.kind is none" not in settings_and_tables
 
 
 @pytest.mark.parametrize("part", ["build/attention", "build/embeddings.npz", "build/captions", "build/history.csv"])

@@ -1,1 +1,4 @@
-"""Captions and, for every word of one, where in the photo the captioning transformer looked."""
+"""Captions: a captioner of our own or another's, its training, and where it looks for every word."""
+
+SMALLEST_SIDE = 8
+"""Photos with a shorter side in pixels than this show nothing to write about."""

@@ -14,14 +14,31 @@ def captions_are_off(folder: Path = CAPTIONER) -> bool:
     return (folder / DESCRIPTION).is_file() and read_json(folder / DESCRIPTION)["kind"] == "none"
 
 
+def name_captioner(folder: Path = CAPTIONER) -> str:
+    """What people call the captioner that ``folder`` holds or names, with the data that it was trained on.
+
+    Raises:
+        AtlasError: there is none, or it does not say what it was trained on.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
+    description = read_json(folder / DESCRIPTION)
+    if description["kind"] == "catr":
+        return f"CATR v3, {description['checkpoint'] or 'trained on COCO'}"
+    if description["kind"] == "hub":
+        return f"{description['name']}, revision {description['revision'] or 'main'}"
+    if not description.get("data"):
+        raise AtlasError(f"{folder} does not say which data its captioner was trained on: train it again")
+    return f"a captioner trained on data/captioning ({description['data']})"
+
+
 def open_captioner(folder: Path = CAPTIONER) -> Captioner:
     """The captioner that ``folder`` holds or names.
 
     Raises:
-        AtlasError: there is none, or it cannot be opened.
+        AtlasError: there is none, it does not say what it was trained on, or it cannot be opened.
     """
-    if not (folder / DESCRIPTION).is_file():
-        raise AtlasError(f"{folder} holds no captioner: run `dvc repro caption-train` first")
+    name_captioner(folder)
     description = read_json(folder / DESCRIPTION)
     if description["kind"] == "catr":
         from vit_atlas.captioning.published.checkpoint import open_catr

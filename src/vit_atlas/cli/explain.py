@@ -107,12 +107,15 @@ def _run(explainer: "Explainer", paths: list[Path], problems: list[str], model: 
     from vit_atlas.explain.page import Page
 
     problems = list(problems)
-    page = None
+    page, captioner = None, ""
     if explainer.out is not None:
         page = Page(explainer.out, explainer.asked, model or "build/model", problems=problems)
     bar = tqdm(explainer.explain(paths), total=len(paths), desc="Explaining", unit="photo", disable=len(paths) < 2)
     try:
         for explanation in bar:
+            if explanation.written is not None and not captioner:
+                captioner = explanation.written.captioner
+                typer.echo(f"captions by {captioner}", err=True)
             _tell(explanation, explainer, as_lines)
             if page is not None:
                 page.add(explanation)

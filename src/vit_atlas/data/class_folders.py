@@ -13,17 +13,9 @@ from pathlib import Path
 
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
 from vit_atlas.data.photos import looks_like_photo
+from vit_atlas.data.splits import KNOWN_SPLITS, split_of
 from vit_atlas.data.tree import Folder, name_below, readable
 from vit_atlas.errors import AtlasError
-
-SPLIT_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev", "eval"),
-    "test": ("test", "testing", "holdout"),
-}
-"""Names, in any case, that mean each split."""
-
-KNOWN_SPLITS = "; ".join(f"{split}: {', '.join(names)}" for split, names in SPLIT_NAMES.items())
 
 SPLIT_LIKE = re.compile(r"train|trn|test|tst|val|dev|eval|hold.?out")
 """What names contain that may be meant as splits: train2017, test_set."""
@@ -37,11 +29,6 @@ EXPECTED = (
     "expected <class>/*.jpg or <split>/<class>/*.jpg, {train,val}/{label}_{id}.jpg, labels.csv with the columns path "
     "and label, or images/ with annotations/trainval.txt as Oxford-IIIT Pet publishes them"
 )
-
-
-def split_of(name: str) -> str:
-    """The split that a name means; empty where it means none."""
-    return next((split for split, names in SPLIT_NAMES.items() if name.strip().lower() in names), "")
 
 
 def class_name(folder: Folder) -> str:

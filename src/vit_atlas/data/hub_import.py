@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from vit_atlas.data.class_folders import split_of
 from vit_atlas.data.junk import is_junk
 from vit_atlas.data.photos import EXTENSIONS
+from vit_atlas.data.splits import split_of
 from vit_atlas.data.stickers.classification import SOURCES
 from vit_atlas.data.stickers.sample import require_ours
 from vit_atlas.errors import AtlasError

@@ -2,15 +2,16 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
-from vit_atlas.data.class_folders import KNOWN_SPLITS, layout_of, split_of
+from vit_atlas.data.class_folders import layout_of
 from vit_atlas.data.photos import looks_like_photo
-from vit_atlas.data.tree import Folder, name_below
-from vit_atlas.errors import AtlasError
+from vit_atlas.data.splits import KNOWN_SPLITS, split_of
+from vit_atlas.data.tree import Folder, finder, name_below
+from vit_atlas.errors import AtlasError, some
 from vit_atlas.io.tables import Table, read_table
 
 NAMES = ("labels.csv", "labels.tsv", "labels.parquet")
@@ -26,9 +27,6 @@ COLUMNS = {
 }
 """Names that the column of each meaning may have, the documented one first."""
 
-SHOWN = 3
-"""Names told of each thing that is wrong."""
-
 
 @dataclass
 class _Rows:
@@ -40,20 +38,6 @@ class _Rows:
     lines: dict[Path, list[int]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[str, int] = field(default_factory=dict)
     """Paths without a file, with the line."""
-
-
-def find_table(root: Folder) -> Path | None:
-    """The table of labels in ``root``, if there is one.
-
-    Raises:
-        AtlasError: there are several.
-    """
-    found = [path for path in root.files if path.name.lower() in NAMES]
-    if len(found) > 1:
-        raise AtlasError(
-            f"{root.path} has several tables of labels ({', '.join(p.name for p in found)}): keep one of them"
-        )
-    return found[0] if found else None
 
 
 def table_layout(root: Folder, table: Path, files: Sequence[Path]) -> Layout:
@@ -72,7 +56,7 @@ def table_layout(root: Folder, table: Path, files: Sequence[Path]) -> Layout:
         raise AtlasError(f"{table} has no rows: expected a path and a label in each")
     _check_splits(table, content)
     others = [path for path in files if path != table]
-    rows = _collect(root, content, _finder(root, others))
+    rows = _collect(root, content, finder(root, others))
     candidates, rejected = _candidates(root, rows, "split" in content.columns)
     rejected += [
         Rejected(path, f"in line {line} of {table.name}, but missing", "missing") for path, line in rows.missing.items()
@@ -98,35 +82,8 @@ def _check_splits(table: Path, content: Table) -> None:
     if unknown:
         rows = sum(counts[name] for name in unknown)
         raise AtlasError(
-            f"{table}: {rows} rows have splits that are not known ({_some(unknown)}): expected {KNOWN_SPLITS}"
+            f"{table}: {rows} rows have splits that are not known ({some(unknown)}): expected {KNOWN_SPLITS}"
         )
-
-
-def _finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
-    """A function that finds the file of a row: as written, with letters composed otherwise, in other letter case."""
-    exact: dict[str, Path] = {}
-    alike: dict[str, list[Path]] = defaultdict(list)
-    for path in files:
-        name = name_below(root.path, path)
-        exact[name] = path
-        alike[unicodedata.normalize("NFC", name).casefold()].append(path)
-
-    def find(text: str) -> Path | None:
-        for name in dict.fromkeys((text, text.replace("\\", "/"))):
-            plain = PurePosixPath(name).as_posix()
-            if plain in exact:
-                return exact[plain]
-            near = alike[unicodedata.normalize("NFC", plain).casefold()]
-            composed = [
-                p
-                for p in near
-                if unicodedata.normalize("NFC", name_below(root.path, p)) == unicodedata.normalize("NFC", plain)
-            ]
-            if len(composed or near) == 1:
-                return (composed or near)[0]
-        return None
-
-    return find
 
 
 def _collect(root: Folder, content: Table, find: Callable[[str], Path | None]) -> _Rows:
@@ -183,13 +140,9 @@ def _warnings(root: Folder, table: Path, content: Table, rows: _Rows, rejected: 
         "photos have several rows": twice,
         "photos have no row": by_kind["not-listed"],
     }
-    warnings = [f"{table.name}: {len(names)} {what} ({_some(names)})" for what, names in told.items() if names]
+    warnings = [f"{table.name}: {len(names)} {what} ({some(names)})" for what, names in told.items() if names]
     if content.encoding == "cp1252":
         warnings.append(
             f"{table.name} is not UTF-8 and was read as Windows-1252: save it as UTF-8 if its accents are wrong"
         )
     return warnings
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(sorted(names)[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -12,12 +12,12 @@ Masks are optional: ``masks/<stem>.png`` or ``masks/<path of the photo below the
 from dataclasses import replace
 from pathlib import Path
 
+from vit_atlas.data import label_table
 from vit_atlas.data.candidates import Layout
 from vit_atlas.data.class_folders import class_folder_layout, unknown_layout
-from vit_atlas.data.label_table import find_table, table_layout
 from vit_atlas.data.masks import find_masks, take_mask_folders
 from vit_atlas.data.oxford import is_oxford, oxford_layout
-from vit_atlas.data.tree import Folder, read_tree
+from vit_atlas.data.tree import Folder, find_table, read_tree
 from vit_atlas.errors import AtlasError
 
 
@@ -45,8 +45,8 @@ def find_layout(root: Path) -> Layout:
 
 def _layout_of(root: Folder) -> Layout:
     """List the photos of a folder from which masks were taken out."""
-    if table := find_table(root):
-        return table_layout(root, table, root.all_files())
+    if table := find_table(root, label_table.NAMES, "labels"):
+        return label_table.table_layout(root, table, root.all_files())
     by_name = {folder.name: folder for folder in root.folders}
     if is_oxford(by_name):
         return oxford_layout(root, by_name)

@@ -11,6 +11,15 @@ from dataclasses import dataclass
 
 SPLITS = ("train", "val", "test")
 
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev", "eval"),
+    "test": ("test", "testing", "holdout"),
+}
+"""Names, in any case, that mean each split."""
+
+KNOWN_SPLITS = "; ".join(f"{split}: {', '.join(names)}" for split, names in SPLIT_NAMES.items())
+
 
 @dataclass(frozen=True)
 class Member:
@@ -29,6 +38,11 @@ class _Unit:
     class_name: str
     classes: frozenset[str]
     rank: str
+
+
+def split_of(name: str) -> str:
+    """The split that a name means; empty where it means none."""
+    return next((split for split, names in SPLIT_NAMES.items() if name.strip().lower() in names), "")
 
 
 def assign_splits(

@@ -1,13 +1,15 @@
 """A folder of photos as it is found: listed once, the same in any order of listing, without junk."""
 
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vit_atlas.data.candidates import Rejected
 from vit_atlas.data.junk import is_junk
-from vit_atlas.errors import AtlasError
+from vit_atlas.errors import AtlasError, some
 
 
 @dataclass
@@ -68,6 +70,50 @@ def files_below(root: Path) -> list[Path]:
         AtlasError: a folder cannot be listed.
     """
     return read_tree(root).root.all_files()
+
+
+def find_table(root: Folder, names: Sequence[str], content: str) -> Path | None:
+    """The table in ``root`` that has one of ``names``, in any letter case; None where there is none.
+
+    Raises:
+        AtlasError: there are several; the message calls what they hold ``content``.
+    """
+    found = [path for path in root.files if path.name.lower() in names]
+    if len(found) > 1:
+        raise AtlasError(f"{root.path} has several tables of {content} ({some(p.name for p in found)}): keep one")
+    return found[0] if found else None
+
+
+def finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
+    """A function that finds the file that a table means: as written, with letters composed otherwise, in other case.
+
+    Args:
+        root: the folder that names are relative to.
+        files: those that may be meant, all below ``root``: a table from elsewhere cannot name others.
+    """
+    exact: dict[str, Path] = {}
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        name = name_below(root.path, path)
+        exact[name] = path
+        alike[unicodedata.normalize("NFC", name).casefold()].append(path)
+
+    def find(text: str) -> Path | None:
+        for name in dict.fromkeys((text, text.replace("\\", "/"))):
+            plain = PurePosixPath(name).as_posix()
+            if plain in exact:
+                return exact[plain]
+            near = alike[unicodedata.normalize("NFC", plain).casefold()]
+            composed = [
+                p
+                for p in near
+                if unicodedata.normalize("NFC", name_below(root.path, p)) == unicodedata.normalize("NFC", plain)
+            ]
+            if len(composed or near) == 1:
+                return (composed or near)[0]
+        return None
+
+    return find
 
 
 def _read_tree(root: Path) -> Tree:

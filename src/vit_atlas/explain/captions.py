@@ -9,7 +9,7 @@ from PIL import Image
 
 from vit_atlas.captioning.measure.word_maps import View
 from vit_atlas.captioning.model.captioner import Captioner, SearchOptions
-from vit_atlas.captioning.opening import captions_are_off, open_captioner
+from vit_atlas.captioning.opening import captions_are_off, name_captioner, open_captioner
 from vit_atlas.figures.captions import WordPanel
 from vit_atlas.paths import CAPTIONER
 from vit_atlas.settings import settings_outside_a_project
@@ -25,6 +25,8 @@ class Written:
     words: tuple[WordPanel, ...]
     note: str
     """Which maps these are."""
+    captioner: str
+    """What wrote it, with the data that it was trained on."""
 
 
 class Writer:
@@ -38,6 +40,11 @@ class Writer:
         self.folder = folder or CAPTIONER
         self._settings = settings_outside_a_project().captions
         self._own = folder is None
+
+    @property
+    def name(self) -> str:
+        """What people call the captioner, with the data that it was trained on."""
+        return name_captioner(self.folder)
 
     def open(self) -> None:
         """Open the captioner, once.
@@ -61,7 +68,7 @@ class Writer:
             view.require(caption, str(self.folder))
         words = tuple(WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words)
         note = f"cross-attention, {view}; p is the word's probability after the words before it"
-        return Written(caption.text, caption.ended, words, note)
+        return Written(caption.text, caption.ended, words, note, self.name)
 
     @cached_property
     def _captioner(self) -> Captioner:

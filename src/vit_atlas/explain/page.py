@@ -47,6 +47,8 @@ class Entry:
     predictions: Sequence[Prediction]
     panels: list[Panel]
     caption: str | None
+    captioner: str
+    """What wrote the caption."""
     ended: bool
     words: list[Panel]
     files: list[str]
@@ -95,6 +97,7 @@ class Page:
                 predictions=explanation.looked.predictions,
                 panels=panels,
                 caption=written.text if written else None,
+                captioner=written.captioner if written else "",
                 ended=written.ended if written else True,
                 words=words,
                 files=[file.name for file in explanation.files],

@@ -88,7 +88,7 @@ class Explainer:
         written = self.writer.write(explanation.photo)
         explanation.written = written
         if self.out is not None and written.words:
-            notes = [f"{shown(explanation.path.name)}: {written.note}"]
+            notes = [f"{shown(explanation.path.name)}, {written.captioner}: {written.note}"]
             notes += [] if written.ended else ["cut: the caption had not ended at captions.max_length"]
             figure = draw_strip(explanation.photo, written.words, written.text, notes)
             explanation.files.append(_new_picture(self.out, f"{stem}-caption.png", explanation.path))
@@ -114,7 +114,12 @@ def as_json(explanation: Explanation, asked: Asked) -> str:
             {"text": word.text, "probability": _short(word.probability), "map": _grid(word.values)}
             for word in written.words
         ]
-        content["caption"] = {"text": written.text, "ended": written.ended, "words": words}
+        content["caption"] = {
+            "text": written.text,
+            "ended": written.ended,
+            "captioner": written.captioner,
+            "words": words,
+        }
     return json.dumps(content)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vit_atlas.captioning.dataset import Subject
+from vit_atlas.captioning.dataset import CaptionedPhoto
+from vit_atlas.captioning.measure.describe import Captions
 from vit_atlas.captioning.measure.word_maps import View, noun_masks
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import open_photo
@@ -23,23 +24,23 @@ from vit_atlas.io.files import write_json
 from vit_atlas.page_data.thumbnails import outline, save_thumbnail
 
 
-def save_words(folder: Path, captions: Sequence[tuple[Subject, Caption]], stems: Sequence[str], view: View) -> None:
-    """Write captions with their photos into ``folder``; ``stems`` name the thumbnails.
+def save_words(folder: Path, captions: Captions, stems: Sequence[str], captioner: str) -> None:
+    """Write the drawn captions with their photos into ``folder``; ``stems`` name the thumbnails.
 
     Raises:
         AtlasError: a photo or a mask cannot be read.
     """
     arrays: dict[str, np.ndarray] = {}
     photos: list[dict[str, Any]] = []
-    for (subject, caption), stem in zip(captions, stems, strict=True):
-        photo = open_photo(subject.path)
-        for name, maps in _maps(caption, view).items():
+    for (photo, caption), stem in zip(captions.drawn, stems, strict=True):
+        pixels = open_photo(photo.path)
+        for name, maps in _maps(caption, captions.view).items():
             key = f"{name}_{len(photos)}"
             arrays[key], arrays[f"{key}_peaks"] = pack_maps(maps)
-        save_thumbnail(photo, folder / "photos" / f"{stem}.jpg")
-        photos.append(_entry(subject, photo, stem, caption))
+        save_thumbnail(pixels, folder / "photos" / f"{stem}.jpg")
+        photos.append(_entry(photo, pixels, stem, caption))
     write_arrays(folder / "maps.npz", arrays)
-    write_json(folder / "captions.json", {"photos": photos, "view": str(view)})
+    write_json(folder / "captions.json", {"photos": photos, "view": str(captions.view), "captioner": captioner})
 
 
 def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
@@ -52,15 +53,15 @@ def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
     }
 
 
-def _entry(subject: Subject, photo: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
-    masks = noun_masks(subject.things, (photo.height, photo.width))[0]
+def _entry(photo: CaptionedPhoto, pixels: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
+    masks = noun_masks(photo.things, (pixels.height, pixels.width))[0]
     return {
-        "name": subject.name,
-        "width": photo.width,
-        "height": photo.height,
+        "name": photo.name,
+        "width": pixels.width,
+        "height": pixels.height,
         "photo": f"photos/{stem}.jpg",
         "words": [{"text": word.text, "probability": math.exp(word.log_probability)} for word in caption.words],
         "ended": caption.ended,
-        "references": list(subject.captions),
+        "references": list(photo.captions),
         "outlines": {noun: outline(mask) for noun, mask in masks.items()},
     }

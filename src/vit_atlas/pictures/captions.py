@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from vit_atlas.captioning.dataset import Subject
+from vit_atlas.captioning.dataset import CaptionedPhoto
 from vit_atlas.captioning.measure.describe import Captions
 from vit_atlas.captioning.measure.word_maps import View
 from vit_atlas.captioning.model.words import Caption
@@ -18,16 +18,17 @@ from vit_atlas.page_data.captions import save_words
 from vit_atlas.paths import CAPTION_DATA, CAPTION_PLOTS, CAPTIONS
 
 
-def write_and_draw(captions: Captions, view: View) -> None:
-    """Write build/captions, build/captions.csv and plots/captions, each as a whole."""
-    stems = safe_stems([subject.name for subject, _ in captions.drawn])
+def write_and_draw(captions: Captions, captioner: str) -> None:
+    """Write build/captions, build/captions.csv and plots/captions, each as a whole; ``captioner`` is its name."""
+    stems = safe_stems([photo.name for photo, _ in captions.drawn])
     with atomic_folder(CAPTION_PLOTS) as folder:
-        for (subject, caption), stem in zip(captions.drawn, stems, strict=True):
-            save(strip(subject, caption, view), folder / f"{stem}.png")
+        for (photo, caption), stem in zip(captions.drawn, stems, strict=True):
+            save(strip(photo, caption, captions.view), folder / f"{stem}.png")
     with atomic_folder(CAPTION_DATA) as folder:
-        save_words(folder, captions.drawn, stems, view)
+        save_words(folder, captions, stems, captioner)
         write_csv(folder / "words.csv", captions.words)
-        write_json(folder / "texts.json", captions.texts)
+        write_csv(folder / "left_out.csv", captions.left_out)
+        write_json(folder / "facts.json", captions.facts)
     write_csv(CAPTIONS, captions.table)
 
 
@@ -40,12 +41,12 @@ def write_nothing() -> None:
     CAPTIONS.write_text("image,caption,log_probability,ended,reference\n")
 
 
-def strip(subject: Subject, caption: Caption, view: View) -> Figure:
+def strip(photo: CaptionedPhoto, caption: Caption, view: View) -> Figure:
     """The figure of one photo."""
     panels = [WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words]
-    notes = [f"{subject.name}: cross-attention, {view}; p is the word's probability after the words before it"]
+    notes = [f"{photo.name}: cross-attention, {view}; p is the word's probability after the words before it"]
     if not caption.ended:
         notes.append("cut: the caption had not ended at captions.max_length")
-    if subject.captions:
-        notes.append(f"caption in the data: {subject.captions[0]}")
-    return draw_strip(open_photo(subject.path), panels, caption.text, notes)
+    if photo.captions:
+        notes.append(f"caption in the data: {photo.captions[0]}")
+    return draw_strip(open_photo(photo.path), panels, caption.text, notes)

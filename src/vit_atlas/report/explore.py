@@ -114,7 +114,7 @@ def captions() -> dict[str, Any] | None:
             | {"photo": _jpeg(folder / photo["photo"]), "grid": grid, "layers": layers}
             | (blob(own) if own else {})
         )
-    return plain({"photos": photos, "view": content["view"]})
+    return plain({"photos": photos, "view": content["view"], "captioner": content["captioner"]})
 
 
 def _belongs(name: str, index: int) -> bool:

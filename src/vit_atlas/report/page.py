@@ -45,6 +45,7 @@ def render_report(settings: Settings) -> str:
     metrics = {path.stem: read_json(path) for path in sorted(METRICS.glob("*.json"))}
     attention, captions = explore.attention(metrics.get("attention", {})), explore.captions()
     evaluate = metrics.get("evaluate", {})
+    captions_on = settings.captioner.kind != "none"
     return environment.get_template("page.html").render(
         style=inline.style(),
         scripts=inline.scripts(),
@@ -60,6 +61,8 @@ def render_report(settings: Settings) -> str:
         embeddings=explore.embeddings(),
         moved=metrics.get("embeddings", {}).get("relative_change"),
         captions=captions,
+        captions_on=captions_on,
+        captions_warnings=metrics.get("caption", {}).get("warnings", []),
         charts={
             "result": charts.result(evaluate),
             "loss": charts.loss(),
@@ -76,7 +79,7 @@ def render_report(settings: Settings) -> str:
         mistakes=_mistakes(),
         classes=_per_class(),
         warnings=evaluate.get("warnings", []),
-        tables={name: rows(content) for name, content in metrics.items()},
+        tables={name: rows(content) for name, content in metrics.items() if captions_on or name != "caption"},
         facts=_facts(settings),
         settings=settings.model_dump(mode="json"),
         missing_parts=missing_parts(metrics, attention, captions),

@@ -17,11 +17,13 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file
-from vit_atlas.paths import PARAMS, PRESETS
+from vit_atlas.paths import CAPTIONING_DATA, PARAMS, PRESETS
 from vit_atlas.settings import Settings, check_settings, read_params
 from vit_atlas.settings.problems import section_models
 
 BASE = "_base"
+SAMPLE = "stickers"
+"""The preset of the group `data` for the sample."""
 Sections = dict[str, dict[str, Any]]
 
 
@@ -52,6 +54,9 @@ def list_presets() -> dict[str, dict[str, str]]:
 def use_presets(choices: Mapping[str, str]) -> list[Change]:
     """Write presets into params.yaml, all or none of them, after checking the settings that come of it.
 
+    With data but no captioner chosen, a captioner of the pipeline's own is trained only on captions that belong to the
+    data: on the sample's with the sample, on your own with anything.
+
     Args:
         choices: group -> name.
 
@@ -64,6 +69,7 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
     """
     _check_choices(choices)
     before = read_params()
+    choices = _with_captioner(choices, before)
     after = {name: dict(values) if isinstance(values, dict) else values for name, values in before.items()}
     for group, name in choices.items():
         for section, values in read_preset(group, name).items():
@@ -144,6 +150,22 @@ def _check_choices(choices: Mapping[str, str]) -> None:
             problems.append(f"there is no preset `{group}={name}`: {_nearest(name, known[group])}")
     if problems:
         raise AtlasError("; ".join(problems) + "; `vit-atlas use --list` shows all")
+
+
+def _with_captioner(choices: Mapping[str, str], before: Sections) -> Mapping[str, str]:
+    if "data" not in choices or "captioner" in choices:
+        return choices
+    kind, sample = before.get("captioner", {}).get("kind"), choices["data"] == SAMPLE
+    if sample and kind == "none":
+        return {**choices, "captioner": "trained"}
+    return {**choices, "captioner": "none"} if kind == "trained" and not sample and not _own_captioning() else choices
+
+
+def _own_captioning() -> bool:
+    """Whether data/captioning holds photos that are not the sample's."""
+    about = CAPTIONING_DATA / "ABOUT.txt"
+    sample = about.is_file() and "`vit-atlas data stickers`" in about.read_text(encoding="utf-8", errors="replace")
+    return not sample and (CAPTIONING_DATA / "images").is_dir()
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vit_atlas.captioning.model.vocabulary import words_of
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
@@ -36,10 +37,10 @@ def summarise(settings: Settings) -> Summary:
         return Summary(OFF, CAPTION_METRICS)
     table = read_csv(CAPTIONS, "caption-attn", ("image", "caption", "reference"))
     words = read_csv(CAPTION_DATA / "words.csv", "caption-attn", ("image", "score"))
-    return Summary(caption_metrics(table, words, read_json(CAPTION_DATA / "texts.json")), CAPTION_METRICS)
+    return Summary(caption_metrics(table, words, read_json(CAPTION_DATA / "facts.json")), CAPTION_METRICS)
 
 
-def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, texts: dict[str, Any]) -> dict[str, Any]:
+def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, Any]) -> dict[str, Any]:
     """All numbers of the captions; None where no caption had what one needs.
 
     Photos are resampled, not words, for the words of one caption are not independent of each other.
@@ -47,7 +48,7 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, texts: dict[str, A
     Args:
         table: one row a photo.
         words: one row a photo and score, with the sum and the count of its values.
-        texts: scores of the texts.
+        facts: scores of the texts, and warnings.
     """
     sums = words.pivot_table(index="image", columns="score", values=["sum", "count"], aggfunc="sum")
     layers = sum(name.startswith("noun_mass_layer_") for name in words["score"].unique())
@@ -58,10 +59,9 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, texts: dict[str, A
     balance = [f"{kind}_{part}_mass" for kind in ("noun", "relation") for part in ("both", "lesser")]
     metrics = {
         "photos": len(table),
-        "photos_with_captions": texts["photos_with_captions"],
-        **{name: value for name, value in texts.items() if name not in ("photos_with_captions", "unseen_words")},
-        "unseen_words": texts["unseen_words"],
-        "words_per_caption": float(np.mean([len(text.split()) for text in table["caption"]])),
+        "photos_with_captions": facts["photos_with_captions"],
+        **{name: value for name, value in facts.items() if name not in ("photos_with_captions", "warnings")},
+        "words_per_caption": float(np.mean([len(words_of(text)) for text in table["caption"]])),
         "cut_captions": float((~table["ended"].astype(bool)).mean()),
         "nouns_scored": _count(sums, "noun_mass"),
         **{name: _mean(sums, name) for name in (*mass, *pointing, *by_layer)},
@@ -73,7 +73,7 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, texts: dict[str, A
         rows = np.column_stack([_column(sums, kind, key) for key in (first, second) for kind in ("sum", "count")])
         rows = rows[rows[:, [1, 3]].sum(axis=1) > 0]
         metrics |= Estimate.of_totals(rows, _difference_of_means).flat(name)
-    return metrics
+    return metrics | {"warnings": facts["warnings"]}
 
 
 def _column(sums: pd.DataFrame, kind: str, name: str) -> np.ndarray:

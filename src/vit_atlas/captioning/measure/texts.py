@@ -14,6 +14,8 @@ from torchmetrics.functional.text import bleu_score
 
 from vit_atlas.captioning.model.vocabulary import words_of
 
+TEXTS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider", "exact_match")
+"""Scores of the captions' texts."""
 LONGEST = 4
 """N-grams of 1 to this many words count."""
 SIGMA = 6.0

@@ -20,8 +20,8 @@ import numpy as np
 
 from vit_atlas.attention.maps import centre_gaussian
 from vit_atlas.attention.scores import PhotoScores, comparison_size, resize_mask, score_photo, usable
-from vit_atlas.captioning.dataset import NounMask
 from vit_atlas.captioning.model.words import Caption, Word
+from vit_atlas.captioning.tables import NounMask
 from vit_atlas.data.mask_values import open_mask
 from vit_atlas.errors import AtlasError
 

@@ -7,13 +7,11 @@ from typing import Any, Protocol
 import torch
 from PIL import Image
 
+from vit_atlas.captioning import SMALLEST_SIDE
 from vit_atlas.captioning.model.decoding import Decoded, NetworkDecoder, Rules, search
 from vit_atlas.captioning.model.network import CaptionNetwork, Memory
 from vit_atlas.captioning.model.words import Caption, PieceStyle, piece_style, to_words
 from vit_atlas.errors import AtlasError
-
-SMALLEST_SIDE = 8
-"""Photos with a shorter side in pixels than this show nothing to write about."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def require_visible(photos: Sequence[Image.Image]) -> None:
     """Refuse photos with nothing to see in them.
 
     Raises:
-        AtlasError: a photo has a side shorter than :data:`SMALLEST_SIDE`.
+        AtlasError: a photo has a side shorter than :data:`vit_atlas.captioning.SMALLEST_SIDE`.
     """
     for photo in photos:
         if min(photo.size) < SMALLEST_SIDE:

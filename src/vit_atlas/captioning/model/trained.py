@@ -54,14 +54,19 @@ class TrainedCaptioner:
 
 
 def save_captioner(
-    folder: Path, backbone: Backbone, backbone_description: dict[str, Any], network: CaptionNetwork, tokenizer: Any
+    folder: Path,
+    backbone: Backbone,
+    backbone_description: dict[str, Any],
+    network: CaptionNetwork,
+    tokenizer: Any,
+    data: str,
 ) -> None:
-    """Write all that :func:`load_captioner` needs into an existing, empty folder."""
+    """Write all that :func:`load_captioner` needs, and the name of the ``data``, into an existing, empty folder."""
     (folder / BACKBONE).mkdir()
     backbone.save(folder / BACKBONE)
     tokenizer.save_pretrained(folder)
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
-    description = {"kind": "trained", "shape": asdict(network.shape), "backbone": backbone_description}
+    description = {"kind": "trained", "shape": asdict(network.shape), "backbone": backbone_description, "data": data}
     write_json(folder / DESCRIPTION, description)
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from vit_atlas.captioning.model.vocabulary import join_words
+
 PieceStyle = Literal["words", "wordpiece", "bytelevel", "metaspace"]
 """How a tokenizer marks where words begin: every piece is one; `##` goes on; `Ġ` or `▁` begins one."""
 
@@ -48,8 +50,8 @@ class Caption:
 
     @property
     def text(self) -> str:
-        """The words with spaces between."""
-        return " ".join(word.text for word in self.words)
+        """The words as a line of text."""
+        return join_words([word.text for word in self.words])
 
 
 def piece_style(tokenizer: Any) -> PieceStyle:

@@ -7,7 +7,7 @@ import tokenizers
 import torch
 import transformers
 
-from vit_atlas.captioning.dataset import CaptionedPhoto, read_captions
+from vit_atlas.captioning.dataset import CaptionDataset, CaptionedPhoto, read_dataset
 from vit_atlas.captioning.model.backbones import Backbone, describe_backbone, make_backbone
 from vit_atlas.captioning.model.network import CaptionNetwork, NetworkShape
 from vit_atlas.captioning.model.trained import DESCRIPTION, save_captioner
@@ -17,7 +17,7 @@ from vit_atlas.captioning.train.features import cached_features, features_key
 from vit_atlas.code_hash import code_hash
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
-from vit_atlas.paths import CAPTIONER, CAPTIONING_DATA, CHECKPOINTS
+from vit_atlas.paths import CAPTION_VERIFY_CACHE, CAPTIONER, CHECKPOINTS
 from vit_atlas.settings import Captioner, CaptionerSettings
 from vit_atlas.training.checkpoints import Checkpoints, only_one
 from vit_atlas.training.loop import deterministic
@@ -43,16 +43,15 @@ def train_captioner(settings: Captioner) -> None:
         with atomic_folder(CAPTIONER) as folder:
             write_json(folder / DESCRIPTION, settings.model_dump())
         return
-    photos = read_captions()
-    train, val = _of_split(photos, "train"), _of_split(photos, "val")
+    dataset = read_dataset(cache=CAPTION_VERIFY_CACHE)
+    dataset.tell()
     with only_one("caption-train"), deterministic():
-        _train(settings, train, val, make_backbone(settings))
+        _train(settings, dataset, make_backbone(settings))
 
 
-def _train(
-    settings: CaptionerSettings, train: list[CaptionedPhoto], val: list[CaptionedPhoto], backbone: Backbone
-) -> None:
-    tokenizer = learn_vocabulary((text for photo in train for text in photo.captions), settings.minimum_count)
+def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backbone) -> None:
+    train, val = dataset.of_split("train"), dataset.of_split("val")
+    tokenizer = learn_vocabulary([text for photo in train for text in photo.captions], settings.minimum_count)
     shape = NetworkShape(
         vocabulary=len(tokenizer),
         feature_channels=backbone.channels,
@@ -80,7 +79,8 @@ def _train(
         checkpoints,
     )
     with atomic_folder(CAPTIONER) as folder:
-        save_captioner(folder, backbone, describe_backbone(settings), fresh.eval().to("cpu"), tokenizer)
+        network = fresh.eval().to("cpu")
+        save_captioner(folder, backbone, describe_backbone(settings), network, tokenizer, dataset.description)
     # Only now: whoever is cut off before goes on from the last checkpoint.
     checkpoints.remove()
 
@@ -99,12 +99,3 @@ def _run_key(
     for photo in [*train, *val]:
         digest.update(repr((photo.name, photo.split, photo.captions)).encode())
     return f"captioner-{digest.hexdigest()[:32]}"
-
-
-def _of_split(photos: list[CaptionedPhoto], split: str) -> list[CaptionedPhoto]:
-    found = [photo for photo in photos if photo.split == split]
-    if not found:
-        raise AtlasError(
-            f"{CAPTIONING_DATA / 'captions.csv'} has no photo in the split `{split}`: training needs train and val"
-        )
-    return found

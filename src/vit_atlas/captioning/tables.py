@@ -1,0 +1,155 @@
+"""The two tables of data/captioning: captions.csv, and objects.jsonl with masks of the things that captions name."""
+
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vit_atlas.data.splits import KNOWN_SPLITS, split_of
+from vit_atlas.errors import AtlasError, some
+from vit_atlas.io.tables import Table, read_table, read_text
+
+CAPTION_TABLES = ("captions.csv", "captions.tsv", "captions.txt", "captions.parquet")
+
+COLUMNS = {
+    "image": (
+        *("image", "image_name", "image_path", "image_file", "file_name", "filename", "file", "file_path", "path"),
+        *("photo", "img"),
+    ),
+    "caption": ("caption", "text", "comment", "description", "sentence"),
+    "split": ("split", "subset", "partition"),
+}
+"""Names that the column of each meaning may have, the documented one first."""
+
+FIELDS = ("image", "noun", "mask")
+
+Find = Callable[[str], Path | None]
+"""From a name in a table to the file that it means, if there is one."""
+
+
+@dataclass(frozen=True)
+class NounMask:
+    """Where in a photo a thing is that captions may name."""
+
+    noun: str
+    path: Path
+
+
+@dataclass
+class CaptionRows:
+    """What captions.csv says of the photos that exist."""
+
+    captions: dict[Path, list[str]] = field(default_factory=lambda: defaultdict(list))
+    splits: dict[Path, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Empty text: a row without a split."""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def with_splits(self) -> bool:
+        """Whether any row has a split."""
+        return any(split for splits in self.splits.values() for split in splits)
+
+
+def read_captions(table: Path, find: Find) -> CaptionRows:
+    """Read captions.csv: image, caption and, if there, split. Rows without a photo or a caption are counted and named.
+
+    White space of any kind inside a caption is one space.
+
+    Args:
+        table: the file, in any encoding and with any separator that :func:`read_table` knows.
+        find: gives the photo of a row.
+
+    Raises:
+        AtlasError: the file is no such table, names splits that are not known, or is left without any caption.
+    """
+    content = read_table(table, COLUMNS, ("image", "caption"))
+    _check_splits(table, content)
+    rows = CaptionRows()
+    missing: dict[str, int] = {}
+    empty: list[int] = []
+    for line, values in content.rows:
+        path = find(values["image"])
+        caption = unicodedata.normalize("NFC", " ".join(values["caption"].split()))
+        if path is None:
+            missing.setdefault(values["image"], line)
+        elif not any(character.isalnum() for character in caption):
+            empty.append(line)
+        else:
+            rows.captions[path].append(caption)
+            rows.splits[path].add(split_of(values.get("split", "")))
+    if missing:
+        rows.warnings.append(f"{table.name}: {len(missing)} photos that it names are missing ({some(missing)})")
+    if empty:
+        rows.warnings.append(f"{table.name}: {len(empty)} captions are empty (lines {_lines(empty)})")
+    if content.encoding == "cp1252":
+        rows.warnings.append(f"{table.name} is not UTF-8 and was read as Windows-1252: save it as UTF-8")
+    if not rows.captions:
+        why = f" ({'; '.join(rows.warnings)})" if rows.warnings else ""
+        raise AtlasError(
+            f"{table} holds no caption of a photo{why}: add lines of image,caption with paths below images/, or delete "
+            "the file"
+        )
+    return rows
+
+
+def read_objects(table: Path, find_photo: Find, find_mask: Find) -> tuple[dict[Path, list[NounMask]], list[str]]:
+    """Read objects.jsonl: the nouns that have a mask in each photo, and sentences about lines that name missing files.
+
+    Raises:
+        AtlasError: lines are no JSON objects with the texts image, noun and mask; the message names all of them.
+    """
+    found: dict[Path, list[NounMask]] = defaultdict(list)
+    wrong: list[int] = []
+    missing: dict[str, set[str]] = {"photos": set(), "masks": set()}
+    text, _ = read_text(table)
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+        item = _parsed(line) if line.strip() else {}
+        if item is None:
+            wrong.append(number)
+        elif item:
+            photo, mask = find_photo(item["image"]), find_mask(item["mask"])
+            if photo is None:
+                missing["photos"].add(item["image"])
+            if mask is None:
+                missing["masks"].add(item["mask"])
+            if photo and mask:
+                found[photo].append(NounMask(item["noun"], mask))
+    if wrong:
+        form = '{"image": ..., "noun": ..., "mask": ...} with three texts'
+        raise AtlasError(f"{table}: {len(wrong)} lines are not {form} (lines {_lines(wrong)}): correct or remove them")
+    warnings = [
+        f"{table.name}: {len(names)} {what} that it names are missing ({some(names)})"
+        for what, names in missing.items()
+        if names
+    ]
+    return found, warnings
+
+
+def _check_splits(table: Path, content: Table) -> None:
+    counts = Counter(values.get("split", "") for _, values in content.rows)
+    unknown = [name for name in counts if name and not split_of(name)]
+    if unknown:
+        rows = sum(counts[name] for name in unknown)
+        raise AtlasError(
+            f"{table}: {rows} rows have splits that are not known ({some(unknown)}): expected {KNOWN_SPLITS}"
+        )
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """The three texts of a line, the noun as captions write it; None where the line is something else."""
+    try:
+        item = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(item, dict) or not all(isinstance(item.get(key), str) and item[key].strip() for key in FIELDS):
+        return None
+    noun = " ".join(unicodedata.normalize("NFKC", item["noun"]).lower().split())
+    return {"image": item["image"].strip(), "noun": noun, "mask": item["mask"].strip()}
+
+
+def _lines(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
