@@ -107,10 +107,30 @@ def test_a_mirror_that_was_cut_short_is_made_whole(project: Finished, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "log_artifact", stop)
         assert mirror() is None
+    assert [run.info.status for run in runs()] == ["FAILED"], "what lacks its pictures is not finished"
     whole = show()
     assert whole.how == "found"
     assert "report.html" in files(whole.run_id)
     assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_a_finished_training_whose_mirror_fails_is_not_finished(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    ended = client().get_run(stream(project)).info.end_time
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifact", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mirror()
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    first = show()
+    end = client().get_run(first.run_id).info.end_time
+    assert end >= ended
+    show()
+    assert client().get_run(first.run_id).info.end_time == end, "mirroring again leaves the end where it was"
 
 
 def test_missing_steps_of_an_interrupted_stream_are_filled_in(project: Finished) -> None:

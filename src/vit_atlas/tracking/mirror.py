@@ -60,7 +60,7 @@ def mirror(champion: bool = False) -> Mirrored | None:
         with short_timeouts():
             connection = connect()
             run_id, how = _find_run(connection, result)
-        with short_timeouts(seconds=60):
+        with _completing(connection, run_id), short_timeouts(seconds=60):
             model_id = _fill(connection, run_id, result)
     except Exception as error:
         warn("show this result", error)
@@ -111,10 +111,28 @@ def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
     _add_data(connection, run, result)
     _add_artifacts(connection, run_id)
     with _as_active(connection):
-        model_id = log_model(connection, run, result)
-    if connection.client.get_run(run_id).info.status != "FINISHED":
-        connection.client.set_terminated(run_id, "FINISHED")
-    return model_id
+        return log_model(connection, run, result)
+
+
+@contextlib.contextmanager
+def _completing(connection: Connection, run_id: str) -> Iterator[None]:
+    """Let the run be FINISHED only when the block has completed it: RUNNING until then, FAILED where it raises.
+
+    A training that streamed its curves has finished its run already; the end of the training stays the run's end.
+    """
+    client = connection.client
+    with short_timeouts():
+        before = client.get_run(run_id).info
+        client.update_run(run_id, status="RUNNING")
+    try:
+        yield
+    except BaseException as error:
+        # A server that is gone keeps it RUNNING; the block's own error is the one to tell.
+        with short_timeouts(), contextlib.suppress(Exception):
+            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    with short_timeouts():
+        client.set_terminated(run_id, "FINISHED", before.end_time if before.status == "FINISHED" else None)
 
 
 def _add_tags(connection: Connection, run: Any, result: Result) -> None:
