@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
 from vit_atlas import __version__, paths
 from vit_atlas.estimates import Estimate
 from vit_atlas.tracking.artifacts import Artifact, collect
@@ -56,17 +58,30 @@ def mirror(champion: bool = False) -> Mirrored | None:
         champion: move the registry's alias ``champion`` to this result's model, whatever the numbers say.
     """
     try:
-        result = read_result()
-        with short_timeouts():
-            connection = connect()
-            run_id, how = _find_run(connection, result)
-        with _completing(connection, run_id), short_timeouts(seconds=60):
-            model_id = _fill(connection, run_id, result)
+        with _alone():
+            return _mirror(champion)
     except Exception as error:
         warn("show this result", error)
         return None
+
+
+def _mirror(champion: bool) -> Mirrored:
+    result = read_result()
+    with short_timeouts():
+        connection = connect()
+        run_id, how = _find_run(connection, result)
+    with _completing(connection, run_id), short_timeouts(seconds=60):
+        model_id = _fill(connection, run_id, result)
     version = _register(connection, run_id, model_id, result, champion) if model_id else None
     return Mirrored(run_id, how, redact(connection.uri), version)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let one mirror of this folder work at a time: two would send the model twice."""
+    paths.CHECKPOINTS.mkdir(exist_ok=True)
+    with FileLock(paths.CHECKPOINTS / "mirror.lock"):
+        yield
 
 
 def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> str | None:
