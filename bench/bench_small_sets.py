@@ -113,8 +113,9 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     train, held_out = AugmentedPhotos(photos.train, augmentation), Manifest(join(photos.val, photos.test))
     parts = split(classifier.model, int(own.trainable_blocks))
     shape = (classifier.layout.tokens, classifier.model.config.hidden_size)
-    with cached(parts.trunk, train, PlainPhotos(held_out, processor), views=1, shape=shape,
-                batch_size=own.batch_size, workers=0, device=torch.device("cpu"), autocast=None) as (views, others):  # fmt: skip
+    trunk_run: dict[str, Any] = {"workers": 0, "device": torch.device("cpu"), "autocast": None}
+    trunk_run |= {"views": 1, "shape": shape, "batch_size": own.batch_size}
+    with cached(parts.trunk, train, PlainPhotos(held_out, processor), **trunk_run) as (views, others):
         tokens, labels = others._tokens[0], others.labels
         val = CachedTokens(tokens[None, : len(photos.val)], labels[: len(photos.val)])
         test = CachedTokens(tokens[None, len(photos.val) :], labels[len(photos.val) :])

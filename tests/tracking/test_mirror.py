@@ -81,6 +81,27 @@ def test_a_new_evaluation_of_one_training_is_a_new_result(project: Finished) -> 
     assert curve(second.run_id, "training/train_loss") == curve(first.run_id, "training/train_loss")
 
 
+def test_results_of_one_training_have_names_of_their_own(project: Finished) -> None:
+    stream(project)
+    show()
+    project.lock(evaluate={"seed": 1})
+    show()
+    names = {run.info.run_name for run in runs()}
+    assert len(names) == 2
+    assert all(name.startswith("embedded-") for name in names)
+
+
+def test_a_run_has_the_name_of_dvcs_experiment(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
+    run_id = stream(project)
+    assert client().get_run(run_id).info.run_name == "puffy-daks"
+    show()
+    monkeypatch.delenv("DVC_EXP_NAME")
+    show()
+    run = client().get_run(run_id)
+    assert (run.info.run_name, run.data.tags["dvc_experiment"]) == ("puffy-daks", "puffy-daks")
+
+
 def test_the_same_training_again_leaves_one_run(project: Finished) -> None:
     stream(project)
     first = show()

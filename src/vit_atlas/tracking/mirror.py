@@ -31,7 +31,15 @@ from vit_atlas.tracking.names import shown_numbers
 from vit_atlas.tracking.redaction import redact
 from vit_atlas.tracking.registry import register
 from vit_atlas.tracking.result import Result, data_description, read_result
-from vit_atlas.tracking.stream import CURVES, find_unfinished, log_params, log_points, start_run
+from vit_atlas.tracking.stream import (
+    CURVES,
+    EXPERIMENT_VARIABLE,
+    find_unfinished,
+    log_params,
+    log_points,
+    run_name,
+    start_run,
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,8 @@ def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["mad
     run_id = kept[0] if kept else start_run(connection, result.training or result.key, result.settings)
     # First of all, so that a mirror cut short is taken up again and not doubled.
     client.set_tag(run_id, RESULT_TAG, result.key)
+    # One training may come to several results, as when other maps are drawn: each has a name of its own.
+    client.update_run(run_id, name=run_name(as_parameters(result.settings), result.key))
     return run_id, "adopted" if streamed else "made"
 
 
@@ -159,6 +169,7 @@ def _add_tags(connection: Connection, run: Any, result: Result) -> None:
         "vit_atlas.version": __version__,
         PLACE_TAG: place(),
         TRAINING_TAG: result.training,
+        "dvc_experiment": os.environ.get(EXPERIMENT_VARIABLE),
     }
     always = {"dvc_lock": result.lock_hash, "data_hash": result.data_hash, "mlflow.note.content": _note(result)}
     wanted = {name: value for name, value in once.items() if name not in run.data.tags} | always
