@@ -150,7 +150,7 @@ def test_a_server_whose_disk_is_full(
     with small_files(session(own_server.process.pid)):
         assert mirror() is None
     told.one_warning()
-    assert whole(project) == Mirrored(run_id, "found", own_server.address, "1")
+    assert whole(project) == Mirrored(run_id, "found", own_server.address, "1", Path(big).stem)
     (model,) = client().search_logged_models([client().get_run(run_id).info.experiment_id])
     assert model.status == "READY", "what was cut short is gone"
     (line,) = told.lines()

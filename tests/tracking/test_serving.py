@@ -23,9 +23,11 @@ from .helpers import Finished, Process, free_port, write_model
 def address(project: Finished) -> Iterator[str]:
     """The photo classifier as a user serves it, after `vit-atlas track`."""
     write_model(("cat", "dog", "fish"))
-    assert mirror() is not None
+    mirrored = mirror()
+    assert mirrored is not None
+    champion = f"models:/{mirrored.registered}@champion"
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/vit-atlas@champion"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", champion]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     home = f"http://127.0.0.1:{port}"

@@ -29,7 +29,7 @@ from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.model import log_model
 from vit_atlas.tracking.names import shown_numbers
 from vit_atlas.tracking.redaction import redact
-from vit_atlas.tracking.registry import register
+from vit_atlas.tracking.registry import Registered, register
 from vit_atlas.tracking.result import Result, data_description, read_result
 from vit_atlas.tracking.stream import (
     CURVES,
@@ -53,6 +53,8 @@ class Mirrored:
     """Where it is, without credentials."""
     version: str | None = None
     """The model's version in the registry; None without a model or where the registry failed."""
+    registered: str | None = None
+    """The registered model's name; None where there is no version."""
 
 
 def mirror(champion: bool = False) -> Mirrored | None:
@@ -80,8 +82,10 @@ def _mirror(champion: bool) -> Mirrored:
         run_id, how = _find_run(connection, result)
     with _completing(connection, run_id), short_timeouts(seconds=60):
         model_id = _fill(connection, run_id, result)
-    version = _register(connection, run_id, model_id, result, champion) if model_id else None
-    return Mirrored(run_id, how, redact(connection.uri), version)
+    registered = _register(connection, run_id, model_id, result, champion) if model_id else None
+    if registered is None:
+        return Mirrored(run_id, how, redact(connection.uri))
+    return Mirrored(run_id, how, redact(connection.uri), registered.version, registered.name)
 
 
 @contextlib.contextmanager
@@ -92,7 +96,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> str | None:
+def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> Registered | None:
     try:
         with short_timeouts():
             registered = register(connection, run_id, model_id, result, champion)
@@ -101,7 +105,7 @@ def _register(connection: Connection, run_id: str, model_id: str, result: Result
         return None
     if registered.news:
         sys.stderr.write(f"note: {registered.news}\n")
-    return registered.version
+    return registered
 
 
 def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["made", "adopted", "found"]]:
