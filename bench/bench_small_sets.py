@@ -37,7 +37,7 @@ from vit_atlas.training.loop import deterministic, fit, training_arguments
 COLUMNS = (
     "train_photos", "val_photos", "test_photos", "classes", "class_weights", "sampling", "learning_rate", "seed",
     "probe", "accuracy", "difference", "probe_balanced", "balanced", "difference_balanced", "kept_step", "steps",
-    "val_at_start", "val_kept",
+    "val_at_start", "val_kept", "val_loss_kept",
 )  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def train_one(
     measured += [Estimate.mean_of_groups(item, labels) for item in (probe, answers, answers.astype(float) - probe)]
     start = history.loc[history["step"] == 0, "val_accuracy"]
     return [*(f"{item:.3f}" for item in measured), best.step, int(history["step"].max()), float(start.iloc[0]),
-            best.accuracy]  # fmt: skip
+            best.accuracy, best.loss]  # fmt: skip
 
 
 def right(tail: Any, photos: CachedTokens) -> np.ndarray:
