@@ -29,12 +29,13 @@ from vit_atlas.data.manifest import Manifest
 from vit_atlas.finetune.optimizer import parameter_groups
 from vit_atlas.finetune.run import train_classifier
 from vit_atlas.models.classifier import Classifier, load_pretrained
-from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
+from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings, load_settings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.loop import NetworkTrainer, deterministic
 
+PARAMS = Path(__file__).parent.parent / "params.yaml"
 CLASSES = [f"class {number}" for number in range(12)]
 
 
@@ -112,9 +113,9 @@ def trainer_steps(classifier: Classifier, photos: Manifest, batch_size: int, tra
 
 
 def settings_for(batch_size: int, trainable: Any) -> FinetuneSettings:
-    """One epoch without checkpoints."""
+    """One epoch without checkpoints; all else as in this project's params.yaml."""
     values = {"epochs": 1, "batch_size": batch_size, "trainable_blocks": trainable, "checkpoint_steps": 10**6}
-    return FinetuneSettings.model_validate(values)
+    return load_settings(PARAMS).finetune.model_copy(update=values)
 
 
 @contextmanager

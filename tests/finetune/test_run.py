@@ -22,7 +22,7 @@ from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.paths import CHECKPOINTS, CLASSES, HISTORY, MANIFEST, MODEL, TRUNK_CACHE
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
-from vit_atlas.training.loop import NetworkTrainer, accuracies, class_weights
+from vit_atlas.training.loop import NetworkTrainer, class_weights, validation_results
 
 CLASSES_MADE = ["blue", "red"]
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["test"]
@@ -353,6 +353,19 @@ def test_a_training_that_helps_does_not_keep_its_starting_point(
     assert pd.read_csv(HISTORY)["step"].iloc[0] > 0
 
 
+def test_the_card_tells_the_accuracy_of_the_epoch_that_was_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chosen by balanced accuracy, it need not be the epoch with the highest accuracy."""
+    epochs = iter([(0.9, 0.5), (0.6, 0.8), (0.7, 0.7)])
+
+    def scripted(predicted: object) -> dict[str, float]:
+        accuracy, balanced = next(epochs)
+        return {"accuracy": accuracy, "balanced_accuracy": balanced, "balanced_loss": 1.0}
+
+    monkeypatch.setattr("vit_atlas.training.loop.validation_results", scripted)
+    run(sampling="balanced", epochs=3)
+    assert "validation photos: 0.600." in (MODEL / "README.md").read_text()
+
+
 @pytest.mark.parametrize("way", [{"class_weights": "balanced"}, {"sampling": "balanced"}])
 def test_rare_classes_count_as_much(project: Path, way: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With five photos of one class and four of the other: other weights, the same whether interrupted or not."""
@@ -381,5 +394,8 @@ def test_class_weights_are_scikit_learns() -> None:
 
 def test_balanced_accuracy_is_the_mean_over_classes() -> None:
     logits = np.eye(2)[[0, 0, 0, 0]]
-    found = accuracies(EvalPrediction(predictions=logits, label_ids=np.array([0, 0, 0, 1])))
-    assert found == {"accuracy": 0.75, "balanced_accuracy": 0.5}
+    found = validation_results(EvalPrediction(predictions=logits, label_ids=np.array([0, 0, 0, 1])))
+    assert (found["accuracy"], found["balanced_accuracy"]) == (0.75, 0.5)
+    losses = -np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
+    expected = (losses[:3, 0].mean() + losses[3, 1]) / 2
+    assert found["balanced_loss"] == pytest.approx(expected)

@@ -54,6 +54,7 @@ class Finished:
                 "params": {"params.yaml": {"evaluate": content["evaluate"]}},
                 "outs": [{"path": "metrics/evaluate.json", "md5": md5("metrics/evaluate.json")}],
             },
+            "attn-viz": {"cmd": "a", "params": {"params.yaml": {"attention": content["attention"]}}},
             "report": {"cmd": "r", "params": {"params.yaml": {"finetune": {"epochs": 77}}}},
         }
         Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

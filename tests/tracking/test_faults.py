@@ -150,7 +150,7 @@ def test_a_server_whose_disk_is_full(
     with small_files(session(own_server.process.pid)):
         assert mirror() is None
     told.one_warning()
-    assert whole(project) == Mirrored(run_id, "found", own_server.address, "1")
+    assert whole(project) == Mirrored(run_id, "found", own_server.address, "1", Path(big).stem)
     (model,) = client().search_logged_models([client().get_run(run_id).info.experiment_id])
     assert model.status == "READY", "what was cut short is gone"
     (line,) = told.lines()
@@ -281,3 +281,29 @@ def test_two_at_once_on_a_fresh_database_both_find_it(tmp_path: Path) -> None:
     answers = [process.communicate()[0].strip() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert answers == ["1", "1"]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_mirrors_at_once_leave_one_whole_run(project: Finished, fresh: bool) -> None:
+    """Without a lock the model was sent twice."""
+    if fresh:
+        Path(DATABASE).unlink()
+    write_model()
+    # All have imported what they need before the first begins.
+    code = "import mlflow.pyfunc; from vit_atlas.tracking import mirror; print(flush=True); input(); mirror()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert not [line for text in said for line in text.splitlines() if line.startswith("warning")]
+    assert len(client().search_model_versions("")) == 1
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert len(client().search_logged_models([run.info.experiment_id])) == 1

@@ -82,6 +82,27 @@ def test_a_new_evaluation_of_one_training_is_a_new_result(project: Finished) -> 
     assert curve(second.run_id, "training/train_loss") == curve(first.run_id, "training/train_loss")
 
 
+def test_results_of_one_training_have_names_of_their_own(project: Finished) -> None:
+    stream(project)
+    show()
+    project.lock(evaluate={"seed": 1})
+    show()
+    names = {run.info.run_name for run in runs()}
+    assert len(names) == 2
+    assert all(name.startswith("embedded-") for name in names)
+
+
+def test_a_run_has_the_name_of_dvcs_experiment(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "puffy-daks")
+    run_id = stream(project)
+    assert client().get_run(run_id).info.run_name == "puffy-daks"
+    show()
+    monkeypatch.delenv("DVC_EXP_NAME")
+    show()
+    run = client().get_run(run_id)
+    assert (run.info.run_name, run.data.tags["dvc_experiment"]) == ("puffy-daks", "puffy-daks")
+
+
 def test_the_same_training_again_leaves_one_run(project: Finished) -> None:
     stream(project)
     first = show()
@@ -108,10 +129,30 @@ def test_a_mirror_that_was_cut_short_is_made_whole(project: Finished, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(mlflow.MlflowClient, "log_artifact", stop)
         assert mirror() is None
+    assert [run.info.status for run in runs()] == ["FAILED"], "what lacks its pictures is not finished"
     whole = show()
     assert whole.how == "found"
     assert "report.html" in files(whole.run_id)
     assert [run.info.status for run in runs()] == ["FINISHED"]
+
+
+def test_a_finished_training_whose_mirror_fails_is_not_finished(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    ended = client().get_run(stream(project)).info.end_time
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifact", stop)
+        with pytest.raises(KeyboardInterrupt):
+            mirror()
+    assert [run.info.status for run in runs()] == ["KILLED"]
+    first = show()
+    end = client().get_run(first.run_id).info.end_time
+    assert end >= ended
+    show()
+    assert client().get_run(first.run_id).info.end_time == end, "mirroring again leaves the end where it was"
 
 
 def test_missing_steps_of_an_interrupted_stream_are_filled_in(project: Finished) -> None:

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from vit_atlas.io.files import write_json
-from vit_atlas.tracking import mirror
+from vit_atlas.tracking import Mirrored, mirror
 from vit_atlas.tracking.client import RESULT_TAG
-from vit_atlas.tracking.registry import DATA_TAG, decide
+from vit_atlas.tracking.registry import DATA_TAG, decide, registered_name
 
 from .helpers import Finished, client, runs
 
@@ -21,14 +21,18 @@ def reach(project: Finished, accuracy: float, low: float, photos: str = "p") -> 
     header = "image_id,split,class_name,sha256\n"
     Path("build/prepared/manifest.csv").write_text(f"{header}a.jpg,train,cat,t\nb.jpg,test,cat,{photos}\n")
     Path("build/model/config.json").write_text("{}")
-    project.lock(evaluate={"seed": int(accuracy * 1000)})
+    project.lock(finetune={"seed": int(accuracy * 1000)})
     mirrored = mirror()
     assert mirrored is not None
     return mirrored.version
 
 
-def champion() -> str:
-    return str(client().get_model_version_by_alias("vit-atlas", "champion").version)
+NAME = registered_name(("a", "b"))
+"""The registered model of the project's classes."""
+
+
+def champion(name: str = NAME) -> str:
+    return str(client().get_model_version_by_alias(name, "champion").version)
 
 
 def test_the_champion_changes_only_for_more_than_the_interval(
@@ -48,12 +52,12 @@ def test_the_champion_changes_only_for_more_than_the_interval(
 def test_mirroring_again_registers_and_decides_nothing(project: Finished, capsys: pytest.CaptureFixture[str]) -> None:
     reach(project, 0.70, low=0.65)
     assert reach(project, 0.90, low=0.85) == champion() == "2"
-    client().set_registered_model_alias("vit-atlas", "champion", "1")
+    client().set_registered_model_alias(NAME, "champion", "1")
     capsys.readouterr()
     assert reach(project, 0.90, low=0.85) == "2"
     assert champion() == "1", "who moves the alias by hand has the last word"
     assert capsys.readouterr().err == ""
-    assert len(client().search_model_versions("name = 'vit-atlas'")) == 2
+    assert len(client().search_model_versions(f"name = '{NAME}'")) == 2
 
 
 def test_other_test_photos_cannot_be_compared_but_a_hand_can_decide(
@@ -69,14 +73,47 @@ def test_other_test_photos_cannot_be_compared_but_a_hand_can_decide(
     assert champion() == "2"
 
 
+def test_other_classes_have_a_champion_of_their_own(project: Finished) -> None:
+    """Own photos after the sample: the sample's champion would call a cat a bird."""
+    assert reach(project, 0.90, low=0.85) == champion() == "1"
+    write_json("build/prepared/classes.json", ["cat", "dog", "r\u00e4v/:#"])
+    assert reach(project, 0.50, low=0.40, photos="mine") == "1"
+    mine = registered_name(("cat", "dog", "r\u00e4v/:#"))
+    assert mine != NAME
+    assert champion(mine) == "1"
+    assert "cat, dog, r\u00e4v/:#" in client().get_registered_model(mine).description
+    write_json("build/prepared/classes.json", ["a", "b"])
+    assert reach(project, 0.91, low=0.86) == "2"
+    assert champion() == "1"
+
+
+def test_the_same_model_is_stored_and_registered_once(project: Finished) -> None:
+    """An experiment that draws other maps changes no training."""
+    assert reach(project, 0.70, low=0.65) == "1"
+    project.lock(finetune={"seed": 700}, attention={"layer": 3})
+    second = mirror()
+    assert second is not None
+    assert (second.how, second.version) == ("made", "1")
+    (model,) = client().search_logged_models([run.info.experiment_id for run in runs()][:1])
+    assert len(runs()) == 2
+    assert [run.outputs.model_outputs[0].model_id for run in runs()] == [model.model_id] * 2
+    assert mirror() == Mirrored(second.run_id, "found", second.uri, "1", NAME)
+    manifest = Path("build/prepared/manifest.csv")
+    manifest.write_text(manifest.read_text().replace("cat,p", "cat,others"))
+    project.lock(finetune={"seed": 700}, evaluate={"seed": 1})
+    third = mirror()
+    assert third is not None
+    assert third.version == "2", "measured on other photos, its card holds other numbers"
+
+
 def test_a_version_leads_to_its_run_and_says_what_it_reached(project: Finished) -> None:
     reach(project, 0.70, low=0.65)
-    (version,) = client().search_model_versions("name = 'vit-atlas'")
+    (version,) = client().search_model_versions(f"name = '{NAME}'")
     (run,) = runs()
     assert version.run_id == run.info.run_id
     assert version.tags[RESULT_TAG] == run.data.tags[RESULT_TAG]
     assert "0.700" in version.description
-    assert "champion" in client().get_registered_model("vit-atlas").description
+    assert "champion" in client().get_registered_model(NAME).description
 
 
 def test_projects_on_one_server_may_have_models_of_their_own(

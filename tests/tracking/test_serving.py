@@ -31,9 +31,11 @@ from .helpers import Finished, Process, free_port
 def address(project: Finished) -> Iterator[str]:
     """The photo classifier as a user serves it, after `vit-atlas track`."""
     save_tiny(MODEL, labels=("cat", "dog", "fish"), scale=0.3)
-    assert mirror() is not None
+    mirrored = mirror()
+    assert mirrored is not None
+    champion = f"models:/{mirrored.registered}@champion"
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/vit-atlas@champion"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", champion]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     home = f"http://127.0.0.1:{port}"

@@ -19,6 +19,8 @@ from vit_atlas.training.history import history_table
         (Best(0.6, 0.3, 1), True),
         (Best(0.6, 0.2, 1), False),
         (Best(0.6, 0.1, 1), False),
+        (Best(0.5, 0.3, 0), True),
+        (Best(0.5, 0.1, 0), False),  # The starting point is left only for a lower loss as well.
     ],
 )
 def test_better_is_more_accurate_or_as_accurate_with_less_loss(other: Best | None, expected: bool) -> None:
@@ -29,10 +31,10 @@ def test_best_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     checkpoints = Checkpoints("key")
     assert checkpoints.best() is None
-    for number, accuracy in enumerate([0.1 + 0.2, 0.9, 0.5]):
+    for number, accuracy in enumerate([0.1 + 0.2, 0.9, 0.5], start=1):
         checkpoints.keep_if_better(Best(accuracy, 1 / 3, number), {"weight": torch.full((2,), float(number))})
-    assert checkpoints.best() == Best(0.9, 1 / 3, 1)
-    assert torch.equal(checkpoints.best_weights()["weight"], torch.ones(2))
+    assert checkpoints.best() == Best(0.9, 1 / 3, 2)
+    assert torch.equal(checkpoints.best_weights()["weight"], torch.full((2,), 2.0))
     checkpoints.remove()
     assert not checkpoints.folder.exists()
 

@@ -19,6 +19,9 @@ def track(
         raise typer.Exit(1)
     what = {"made": "made", "adopted": "completed", "found": "already there, now complete"}[mirrored.how]
     typer.echo(f"MLflow run {mirrored.run_id} {what}: {mirrored.uri} (`make ui` opens it)")
+    if mirrored.version:
+        name = mirrored.registered
+        typer.echo(f"model models:/{name}/{mirrored.version}; the best one for these classes: models:/{name}@champion")
 
 
 def export(target: Annotated[Path, typer.Argument(help="A folder that is not there yet, or is empty.")]) -> None:

@@ -64,11 +64,12 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
         )
         if is_first():
             best = checkpoints.best()
-            if best is not None and best.step == 0:
+            assert best is not None
+            if best.step == 0:
                 sys.stderr.write(f"warning: {STARTING_POINT_KEPT}\n")
             with atomic_folder(MODEL) as folder:
                 classifier.save(folder)
-                write_card(folder, sections, manifest, history)
+                write_card(folder, sections, manifest, history[history["step"] == best.step])
             write_history(history, HISTORY)
             write_history(history.dropna(subset=["val_loss"]), VALIDATION)
     if is_first():

@@ -60,7 +60,7 @@ def write_card(
         folder: holds the saved model, its ``preprocessor_config.json`` among the files.
         sections: settings that training read, by name; ``model`` is one of them.
         manifest: all photos, as prepare listed them.
-        history: the training's history; the largest ``val_accuracy`` is that of the epoch that was kept.
+        history: the training's history, the rows of the epoch that was kept.
     """
     name = str(getattr(sections["model"], "name", "model"))
     counts = manifest.frame["split"].value_counts()

@@ -61,7 +61,9 @@ def _table_figures() -> "dict[str, Figure]":
         found["training_curves"] = draw_history(read_csv(paths.HISTORY, "finetune"))
     if paths.CONFUSION.is_file():
         table = read_csv(paths.CONFUSION, "metrics", ("actual", "predicted"))
-        classes = read_classes() if paths.CLASSES.is_file() else sorted({*table["actual"], *table["predicted"]})
+        classes = read_classes() if paths.CLASSES.is_file() else []
+        # All that the table names, also where prepare has run again since.
+        classes += sorted({*table["actual"], *table["predicted"]} - set(classes))
         found["confusion"] = draw_confusion(table, classes)
     if paths.RELIABILITY.is_file():
         found["reliability"] = draw_reliability(read_csv(paths.RELIABILITY, "metrics"))

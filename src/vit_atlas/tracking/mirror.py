@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock
+
 from vit_atlas import __version__, paths
 from vit_atlas.estimates import Estimate
 from vit_atlas.tracking.artifacts import Artifact, collect
@@ -27,9 +29,17 @@ from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.model import log_model
 from vit_atlas.tracking.names import shown_numbers
 from vit_atlas.tracking.redaction import redact
-from vit_atlas.tracking.registry import register
+from vit_atlas.tracking.registry import Registered, register
 from vit_atlas.tracking.result import Result, data_description, read_result
-from vit_atlas.tracking.stream import CURVES, find_unfinished, log_params, log_points, start_run
+from vit_atlas.tracking.stream import (
+    CURVES,
+    EXPERIMENT_VARIABLE,
+    find_unfinished,
+    log_params,
+    log_points,
+    run_name,
+    start_run,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,8 @@ class Mirrored:
     """Where it is, without credentials."""
     version: str | None = None
     """The model's version in the registry; None without a model or where the registry failed."""
+    registered: str | None = None
+    """The registered model's name; None where there is no version."""
 
 
 def mirror(champion: bool = False) -> Mirrored | None:
@@ -56,20 +68,35 @@ def mirror(champion: bool = False) -> Mirrored | None:
         champion: move the registry's alias ``champion`` to this result's model, whatever the numbers say.
     """
     try:
-        result = read_result()
-        with short_timeouts():
-            connection = connect()
-            run_id, how = _find_run(connection, result)
-        with short_timeouts(seconds=60):
-            model_id = _fill(connection, run_id, result)
+        with _alone():
+            return _mirror(champion)
     except Exception as error:
         warn("show this result", error)
         return None
-    version = _register(connection, run_id, model_id, result, champion) if model_id else None
-    return Mirrored(run_id, how, redact(connection.uri), version)
 
 
-def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> str | None:
+def _mirror(champion: bool) -> Mirrored:
+    result = read_result()
+    with short_timeouts():
+        connection = connect()
+        run_id, how = _find_run(connection, result)
+    with _completing(connection, run_id), short_timeouts(seconds=60):
+        model_id = _fill(connection, run_id, result)
+    registered = _register(connection, run_id, model_id, result, champion) if model_id else None
+    if registered is None:
+        return Mirrored(run_id, how, redact(connection.uri))
+    return Mirrored(run_id, how, redact(connection.uri), registered.version, registered.name)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Let one mirror of this folder work at a time: two would send the model twice."""
+    paths.CHECKPOINTS.mkdir(exist_ok=True)
+    with FileLock(paths.CHECKPOINTS / "mirror.lock"):
+        yield
+
+
+def _register(connection: Connection, run_id: str, model_id: str, result: Result, champion: bool) -> Registered | None:
     try:
         with short_timeouts():
             registered = register(connection, run_id, model_id, result, champion)
@@ -78,7 +105,7 @@ def _register(connection: Connection, run_id: str, model_id: str, result: Result
         return None
     if registered.news:
         sys.stderr.write(f"note: {registered.news}\n")
-    return registered.version
+    return registered
 
 
 def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["made", "adopted", "found"]]:
@@ -98,6 +125,8 @@ def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["mad
     run_id = kept[0] if kept else start_run(connection, result.training or result.key, result.settings)
     # First of all, so that a mirror cut short is taken up again and not doubled.
     client.set_tag(run_id, RESULT_TAG, result.key)
+    # One training may come to several results, as when other maps are drawn: each has a name of its own.
+    client.update_run(run_id, name=run_name(as_parameters(result.settings), result.key))
     return run_id, "adopted" if streamed else "made"
 
 
@@ -111,10 +140,28 @@ def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
     _add_data(connection, run, result)
     _add_artifacts(connection, run_id)
     with _as_active(connection):
-        model_id = log_model(connection, run, result)
-    if connection.client.get_run(run_id).info.status != "FINISHED":
-        connection.client.set_terminated(run_id, "FINISHED")
-    return model_id
+        return log_model(connection, run, result)
+
+
+@contextlib.contextmanager
+def _completing(connection: Connection, run_id: str) -> Iterator[None]:
+    """Let the run be FINISHED only when the block has completed it: RUNNING until then, FAILED where it raises.
+
+    A training that streamed its curves has finished its run already; the end of the training stays the run's end.
+    """
+    client = connection.client
+    with short_timeouts():
+        before = client.get_run(run_id).info
+        client.update_run(run_id, status="RUNNING")
+    try:
+        yield
+    except BaseException as error:
+        # A server that is gone keeps it RUNNING; the block's own error is the one to tell.
+        with short_timeouts(), contextlib.suppress(Exception):
+            client.set_terminated(run_id, "FAILED" if isinstance(error, Exception) else "KILLED")
+        raise
+    with short_timeouts():
+        client.set_terminated(run_id, "FINISHED", before.end_time if before.status == "FINISHED" else None)
 
 
 def _add_tags(connection: Connection, run: Any, result: Result) -> None:
@@ -126,6 +173,7 @@ def _add_tags(connection: Connection, run: Any, result: Result) -> None:
         "vit_atlas.version": __version__,
         PLACE_TAG: place(),
         TRAINING_TAG: result.training,
+        "dvc_experiment": os.environ.get(EXPERIMENT_VARIABLE),
     }
     always = {"dvc_lock": result.lock_hash, "data_hash": result.data_hash, "mlflow.note.content": _note(result)}
     wanted = {name: value for name, value in once.items() if name not in run.data.tags} | always

@@ -10,6 +10,7 @@ from vit_atlas.tracking.client import Connection
 from vit_atlas.tracking.result import Result
 
 MODEL_NAME = "classifier"
+MODEL_TAG = "vit_atlas.model"
 HOW_TO_ASK = (
     'POST /invocations with JSON {"inputs": ["<a photo\'s bytes in base64>", ...], "params": {"top_k": 5}}; '
     'the answer is {"predictions": [{"label": ..., "score": ..., "classes": [{"label": ..., "score": ...}, ...]}, ...]}'
@@ -19,9 +20,11 @@ HOW_TO_ASK = (
 def log_model(connection: Connection, run: Any, result: Result) -> str | None:
     """Add build/model to the run unless it holds a whole one; returns the model's id, or None without build/model.
 
-    The connection has to be the one of MLflow's global functions.
+    A run whose model another run has sent already, as after an experiment that changed no training, leads to that one:
+    nothing is stored twice. The connection has to be the one of MLflow's global functions.
     """
     import mlflow
+    from mlflow.entities import LoggedModelOutput
 
     if not (paths.MODEL / "config.json").is_file():
         return None
@@ -31,6 +34,9 @@ def log_model(connection: Connection, run: Any, result: Result) -> str | None:
             return str(output.model_id)
         # Its upload was cut short.
         client.delete_logged_model(output.model_id)
+    for model in _same(connection, result):
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, 0)])
+        return str(model.model_id)
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run.info.run_id):
         folder = Path(scratch) / MODEL_NAME
         folder.mkdir()
@@ -43,8 +49,19 @@ def log_model(connection: Connection, run: Any, result: Result) -> str | None:
             signature=_signature(),
             pip_requirements=_requirements(),
             metadata={"how_to_ask": HOW_TO_ASK},
+            tags={MODEL_TAG: result.model} if result.model else None,
         )
     return str(logged.model_id)
+
+
+def _same(connection: Connection, result: Result) -> list[Any]:
+    """Find whole models of other runs with the same bytes, measured on the same photos."""
+    if result.model is None:
+        return []
+    same = connection.client.search_logged_models(
+        [connection.experiment_id], f"tags.`{MODEL_TAG}` = '{result.model}'", max_results=1
+    )
+    return [model for model in same if model.status == "READY"]
 
 
 def _signature() -> Any:

@@ -1,4 +1,7 @@
-"""The registered model: every result's model is a version, and the alias ``champion`` names the best one.
+"""The registered model of a set of classes: every result's model is a version, the alias ``champion`` the best one.
+
+Results on other classes have a registered model of their own: own photos after the sample do not leave the sample's
+champion in service for them. Results with the same model, measured on the same photos, share a version.
 
 The alias moves by itself only when the new model is better beyond chance, as far as two results can tell that: when the
 low end of the new model's 95 % interval of test accuracy lies above the champion's accuracy, on the same test photos.
@@ -14,8 +17,9 @@ A version is decided on once. Whoever moves the alias by hand afterwards has the
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from vit_atlas.estimates import Estimate
@@ -25,10 +29,12 @@ from vit_atlas.tracking.result import Result
 CHAMPION = "champion"
 VERDICT_TAG = "vit_atlas.verdict"
 DATA_TAG = "vit_atlas.test_data"
+MODEL_ID_TAG = "vit_atlas.model_id"
+CLASSES_SHOWN = 20
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high")
 DESCRIPTION = (
-    "Photo classifiers by vit-atlas, one version a result. The alias `champion` moves only when the low end of a new "
-    "version's 95 % interval of test accuracy is above the champion's accuracy on the same test photos.\n\n"
+    "Photo classifiers by vit-atlas for {classes}. The alias `champion` moves only when the low end of a new version's "
+    "95 % interval of test accuracy is above the champion's accuracy on the same test photos.\n\n"
     'Ask it: `mlflow models serve -m "models:/{name}@champion" --env-manager local -p 5001`, then POST '
     '`{{"inputs": ["<a photo in base64>"]}}` to `/invocations`.'
 )
@@ -38,17 +44,22 @@ DESCRIPTION = (
 class Registered:
     """A result's version of the registered model."""
 
+    name: str
     version: str
     news: str | None
     """What was decided about the champion; None when that was decided earlier."""
 
 
-def registered_name() -> str:
-    """Give the registered model's name: ``VIT_ATLAS_REGISTERED_MODEL``, or vit-atlas.
+def registered_name(classes: Sequence[str]) -> str:
+    """Give the registered model's name: ``VIT_ATLAS_REGISTERED_MODEL``, or vit-atlas with a hash of the classes.
 
-    Projects that share a server want names of their own, for one champion serves one task.
+    A name serves one task: `vit-atlas-12-classes-0a1b2c3`. The names themselves, which may hold anything, are in its
+    description.
     """
-    return os.environ.get("VIT_ATLAS_REGISTERED_MODEL") or "vit-atlas"
+    own = os.environ.get("VIT_ATLAS_REGISTERED_MODEL")
+    if own or not classes:
+        return own or "vit-atlas"
+    return f"vit-atlas-{len(classes)}-classes-{sha256(json.dumps(list(classes)).encode()).hexdigest()[:7]}"
 
 
 def register(
@@ -63,12 +74,12 @@ def register(
         result: what the model reached.
         make_champion: move the alias to this version whatever the numbers say.
     """
-    client, name = connection.client, registered_name()
-    _make_model(client, name)
+    client, name = connection.client, registered_name(result.classes)
+    _make_model(client, name, result.classes)
     version = _version(client, name, run_id, model_id, result)
     number, tags = str(version.version), dict(version.tags)
     if VERDICT_TAG in tags and not make_champion:
-        return Registered(number, None)
+        return Registered(name, number, None)
     champion = _champion(client, name)
     moves, sentence = decide(name, number, tags, champion)
     if make_champion:
@@ -77,7 +88,7 @@ def register(
         client.set_registered_model_alias(name, CHAMPION, number)
     # Last, so that a decision cut short is taken again.
     client.set_model_version_tag(name, number, VERDICT_TAG, sentence)
-    return Registered(number, sentence)
+    return Registered(name, number, sentence)
 
 
 def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tuple[bool, str]:
@@ -105,9 +116,11 @@ def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tu
     )
 
 
-def _make_model(client: Any, name: str) -> None:
+def _make_model(client: Any, name: str, classes: Sequence[str]) -> None:
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description=DESCRIPTION.format(name=name))
+        shown = ", ".join(classes[:CLASSES_SHOWN]) + (", ..." if len(classes) > CLASSES_SHOWN else "")
+        text = f"{len(classes)} classes ({shown})"
+        client.create_registered_model(name, description=DESCRIPTION.format(name=name, classes=text))
 
 
 def _version(client: Any, name: str, run_id: str, model_id: str, result: Result) -> Any:
@@ -122,9 +135,14 @@ def _version(client: Any, name: str, run_id: str, model_id: str, result: Result)
         client.delete_model_version(name, extra.version)
     if ours:
         return ours[0]
+    same = client.search_model_versions(f"name = '{name}' and tags.`{MODEL_ID_TAG}` = '{model_id}'")
+    if same:
+        return same[0]
     numbers = {key: result.metrics.get(f"evaluate/{key}") for key in NUMBERS}
     tags = {key: f"{value:.6f}" for key, value in numbers.items() if value is not None}
-    tags |= {RESULT_TAG: result.key} | ({DATA_TAG: result.test_data} if result.test_data else {})
+    tags |= {RESULT_TAG: result.key, MODEL_ID_TAG: model_id} | (
+        {DATA_TAG: result.test_data} if result.test_data else {}
+    )
     made = client.create_model_version(
         name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id, description=_description(result)
     )

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vit_atlas import paths
+from vit_atlas.data.manifest import read_classes
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.plain import canonical_json
 from vit_atlas.provenance import LOCK, Commit, data_hash, read_commit, read_lock, read_numbers, read_yaml
@@ -38,6 +39,10 @@ class Result:
     """DVC's hash of the data."""
     test_data: str | None
     """Hash of the test photos and their classes; None without a manifest."""
+    model: str | None
+    """Hash of the model's bytes and of the test photos that it was measured on; None without a recorded model."""
+    classes: tuple[str, ...]
+    """Class names; empty where prepare has not written them."""
     lock_hash: str
     """sha256 of dvc.lock."""
     commit: Commit | None
@@ -60,13 +65,16 @@ def read_result() -> Result:
     training = None
     if paths.MANIFEST.is_file():
         training = training_key(paths.MANIFEST, {name: settings.get(name) for name in TRAINING_SECTIONS})
+    photos = test_data(paths.MANIFEST) if paths.MANIFEST.is_file() else None
     return Result(
         key=result_key(stages),
         training=training,
         settings=settings,
         metrics=read_numbers(),
         data_hash=data_hash(stages),
-        test_data=test_data(paths.MANIFEST) if paths.MANIFEST.is_file() else None,
+        test_data=photos,
+        model=model_key(stages, photos),
+        classes=tuple(read_classes()) if paths.CLASSES.is_file() else (),
         lock_hash=hashlib.sha256(LOCK.read_bytes()).hexdigest(),
         commit=read_commit(),
     )
@@ -75,6 +83,13 @@ def read_result() -> Result:
 def result_key(stages: Mapping[str, Any]) -> str:
     """Hash stages as dvc.lock records them: commands, dependencies, settings, outputs."""
     return hashlib.sha256(canonical_json(stages).encode()).hexdigest()
+
+
+def model_key(stages: Mapping[str, Any], test_photos: str | None) -> str | None:
+    """Hash the model as DVC recorded it, and the photos that its card's numbers come from."""
+    outs = stages.get("finetune", {}).get("outs") or []
+    recorded = next((out.get("md5") for out in outs if out["path"] == paths.MODEL.as_posix()), None)
+    return hashlib.sha256(f"{recorded} {test_photos}".encode()).hexdigest() if recorded else None
 
 
 def test_data(manifest: Path) -> str | None:

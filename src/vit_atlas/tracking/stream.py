@@ -2,6 +2,7 @@
 
 import getpass
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
@@ -22,6 +23,9 @@ from vit_atlas.tracking.redaction import redact
 
 CURVES = "training/"
 """Names of curves begin with this; what follows is the column of history.csv."""
+
+EXPERIMENT_VARIABLE = "DVC_EXP_NAME"
+"""DVC sets it for the stages of `dvc exp run`."""
 
 PATIENCE = 30.0
 """Seconds that a training waits for the server in all, ..."""
@@ -144,7 +148,7 @@ def find_unfinished(connection: Connection, training_key: str) -> list[str]:
 def start_run(connection: Connection, training_key: str, params: Mapping[str, Any]) -> str:
     """Make a run that carries the training's key and ``params``; returns its id."""
     flat = as_parameters(params)
-    name = f"{flat.get('model.name', 'model').rstrip('/').rsplit('/', 1)[-1]}-{training_key[:7]}"
+    name = run_name(flat, training_key)
     tags = {
         TRAINING_TAG: training_key,
         PLACE_TAG: place(),
@@ -155,6 +159,12 @@ def start_run(connection: Connection, training_key: str, params: Mapping[str, An
     run = connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
     log_params(connection, run.info.run_id, flat)
     return str(run.info.run_id)
+
+
+def run_name(flat: Mapping[str, str], key: str) -> str:
+    """Name a run: as DVC names the experiment that runs now, or else by the model and the key's first digits."""
+    model = flat.get("model.name", "model").rstrip("/").rsplit("/", 1)[-1]
+    return os.environ.get(EXPERIMENT_VARIABLE) or f"{model}-{key[:7]}"
 
 
 def _user() -> str:

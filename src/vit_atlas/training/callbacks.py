@@ -30,10 +30,11 @@ class Epochs(TrainerCallback):
 class Keeper(TrainerCallback):
     """Marks whole checkpoints and keeps the weights of the best epoch."""
 
-    def __init__(self, checkpoints: Checkpoints, score: str) -> None:
-        """Keep the weights with the highest ``score``, a name among the validation's results."""
+    def __init__(self, checkpoints: Checkpoints, score: str, loss: str) -> None:
+        """Keep the weights with the highest ``score`` and the lowest ``loss``, names among the validation's results."""
         self._checkpoints = checkpoints
         self._score = score
+        self._loss = loss
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Log wherever a checkpoint is written: the mean loss since the last log is not part of a checkpoint."""
@@ -51,7 +52,7 @@ class Keeper(TrainerCallback):
     ) -> None:
         """Keep the weights if they are the best so far."""
         if state.is_world_process_zero:
-            result = Best(metrics[self._score], metrics["eval_loss"], state.global_step)
+            result = Best(metrics[self._score], metrics[self._loss], state.global_step)
             self._checkpoints.keep_if_better(result, model.state_dict())
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

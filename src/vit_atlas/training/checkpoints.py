@@ -80,8 +80,16 @@ class Best:
     step: int
 
     def beats(self, other: "Best | None") -> bool:
-        """Whether this one is better: higher accuracy, or the same and a lower loss."""
-        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+        """Whether this one is better: higher accuracy, or the same and a lower loss.
+
+        The starting point (step 0, a head that fits already) is left only for a lower loss as well: of few validation
+        photos one may be right by chance, at a loss that says how wrong the others are.
+        """
+        if other is None:
+            return True
+        if other.step == 0 and self.loss >= other.loss:
+            return False
+        return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 class Checkpoints:

@@ -65,8 +65,11 @@ class NetworkTrainer(CheckpointedTrainer):
     def __init__(
         self, settings: FinetuneSettings, groups: list[dict[str, Any]], weights: Tensor | None, **options: Any
     ) -> None:
-        score = "eval_balanced_accuracy" if is_balanced(settings) else "eval_accuracy"
-        super().__init__(compute_metrics=accuracies, score=score, **options)
+        score, loss = "eval_accuracy", "eval_loss"
+        if is_balanced(settings):
+            # Both: the plain loss is that of the common classes, which rare ones need not lower.
+            score, loss = "eval_balanced_accuracy", "eval_balanced_loss"
+        super().__init__(compute_metrics=validation_results, score=score, loss=loss, **options)
         self._settings = settings
         self._groups = groups
         self._weights = weights
@@ -127,9 +130,9 @@ def fit(
 ) -> pd.DataFrame:
     """Train ``classifier`` in place and leave it with the weights of its best epoch; returns the history.
 
-    Best is the highest accuracy on ``val`` (balanced accuracy where weights or sampling are balanced), and among equals
-    the lowest loss there. A whole checkpoint in
-    ``checkpoints`` is where training goes on. ``groups`` are the optimiser's parameter groups.
+    Best is the highest accuracy on ``val``, and among equals the lowest loss there; both are means over classes where
+    weights or sampling are balanced. A start from the probe is left only for an epoch with a lower loss as well.
+    ``groups`` are the optimiser's parameter groups. A whole checkpoint in ``checkpoints`` is where training resumes.
     """
     labels: list[int] = train.labels  # type: ignore[attr-defined]
     # Where training starts from a head that fits already, that start counts as epoch 0, and may be the best.
@@ -151,11 +154,18 @@ def fit(
     return history_table(trainer.state.log_history)
 
 
-def accuracies(predicted: EvalPrediction) -> dict[str, float]:
-    """Share of photos whose highest logit is the true class's, and the mean over classes of that share."""
-    right = predicted.predictions.argmax(-1) == predicted.label_ids
-    by_class = [right[predicted.label_ids == label].mean() for label in np.unique(predicted.label_ids)]
-    return {"accuracy": float(np.mean(right)), "balanced_accuracy": float(np.mean(by_class))}
+def validation_results(predicted: EvalPrediction) -> dict[str, float]:
+    """Accuracy, and the means over classes of accuracy and of cross-entropy (in nats): each class counts as much."""
+    labels = np.asarray(predicted.label_ids)
+    logits = torch.as_tensor(np.asarray(predicted.predictions), dtype=torch.float64)
+    losses = functional.cross_entropy(logits, torch.as_tensor(labels), reduction="none").numpy()
+    right = np.asarray(predicted.predictions).argmax(-1) == labels
+    classes = [labels == label for label in np.unique(labels)]
+    return {
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean([right[one].mean() for one in classes])),
+        "balanced_loss": float(np.mean([losses[one].mean() for one in classes])),
+    }
 
 
 def is_balanced(settings: FinetuneSettings) -> bool:

@@ -82,6 +82,7 @@ class CheckpointedTrainer(Trainer):
         sampler: EpochSampler,
         checkpoints: Checkpoints,
         score: str,
+        loss: str = "eval_loss",
         callbacks: Iterable[TrainerCallback] = (),
         collate: Callable[[list[Any]], Any] | None = None,
         **options: Any,
@@ -92,12 +93,13 @@ class CheckpointedTrainer(Trainer):
             sampler: order of the training photos.
             checkpoints: where checkpoints and the best weights are kept.
             score: the validation result that chooses the best weights; higher is better.
+            loss: the validation result that decides among equals; lower is better.
             callbacks: more of them, called before the progress bar.
             collate: makes a batch of the training photos; None is torch's own way.
             options: the Trainer's.
         """
         self._progress = Progress()
-        used = [Epochs(sampler), Keeper(checkpoints, score), *callbacks, self._progress]
+        used = [Epochs(sampler), Keeper(checkpoints, score, loss), *callbacks, self._progress]
         super().__init__(callbacks=used, **options)
         self.remove_callback(PrinterCallback)
         self._sampler = sampler
