@@ -95,3 +95,21 @@ def test_the_emphasis_is_three_numbers_whether_it_is_there_beside_the_object_and
     emphasis = found["The emphasis beside the object carries the answer."]
     assert emphasis.numbers[0] == "photos with an emphasis beside the object 3"
     assert emphasis.numbers[1].endswith("+0.010 [-0.010, +0.030]")
+
+
+@pytest.mark.parametrize(("photos", "verdict"), [(9, "cannot be said"), (10, "supported")])
+@pytest.mark.parametrize(
+    ("file", "count", "key"),
+    [
+        ("evaluate", "photos", "accuracy_minus_probe"),
+        ("attention", "photos_scored", "head_mean.mass"),
+        ("interventions", "photos_with_masks", "needs_object"),
+        ("interventions", "photos_with_emphasis_beside", "beside_effect"),
+    ],
+)
+def test_a_handful_of_photos_decides_nothing(file: str, count: str, key: str, photos: int, verdict: str) -> None:
+    """Three photos that agree give a bootstrap interval on one side every time."""
+    shown = {"accuracy": 0.9, "probe_accuracy": 0.8} if file == "evaluate" else {}
+    (claim,) = claims({file: {key: 0.7, f"{key}_low": 0.6, f"{key}_high": 0.8, count: photos} | shown})
+    assert claim.verdict == verdict
+    assert any("too few photos to decide: 9" in number for number in claim.numbers) == (photos == 9)

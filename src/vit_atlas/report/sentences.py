@@ -1,7 +1,8 @@
 """The course report's sentences, and our own, each with the numbers that speak for or against it, and a verdict.
 
 A verdict follows a rule that the page tells: an interval (95 %) on one side of a bound decides, and one that holds the
-bound decides nothing.
+bound decides nothing. Neither does a bootstrap of a handful of photos: it cannot know more than they show, and three
+that agree give an interval on one side every time.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ Metrics = Mapping[str, Any]
 
 STRONG, WEAK = 0.3, 0.1
 """Sizes of a rank correlation from which on it counts, and up to which it does not."""
+
+ENOUGH = 10
+"""Photos from which on an interval decides."""
 
 FILES = ("evaluate", "embeddings", "attention", "interventions", "caption")
 """Metrics files that sentences speak of, in their order on the page."""
@@ -46,6 +50,8 @@ class Sentence:
     needs: str = ""
     """The key without which the sentence is left out; empty is the first number shown."""
     rule: str = "the interval of the difference lies above 0"
+    photos: str = "photos"
+    """The key of how many photos the estimate is of."""
 
 
 SENTENCES = (
@@ -80,6 +86,7 @@ SENTENCES = (
         ),
         bound=0.5,
         rule="the interval of the share inside the mask lies above one half",
+        photos="photos_scored",
     ),
     Sentence(
         "attention",
@@ -91,6 +98,7 @@ SENTENCES = (
             ("difference, photo by photo,", "{winner}.miou_over_gaussian", "+.2f"),
         ),
         needs="{winner}.miou_over_gaussian",
+        photos="photos_scored",
     ),
     Sentence(
         "interventions",
@@ -102,6 +110,7 @@ SENTENCES = (
             ("difference, photo by photo,", "needs_object", "+.2f"),
         ),
         needs="needs_object",
+        photos="photos_with_masks",
     ),
     Sentence(
         "interventions",
@@ -112,6 +121,7 @@ SENTENCES = (
             ("above guessing the commonest class", "background_above_chance", "+.2f"),
         ),
         needs="background_above_chance",
+        photos="photos_with_masks",
     ),
     Sentence(
         "interventions",
@@ -126,6 +136,7 @@ SENTENCES = (
             ),
         ),
         needs="beside_effect",
+        photos="photos_with_emphasis_beside",
     ),
     Sentence(
         "caption",
@@ -201,7 +212,11 @@ def _judged(sentence: Sentence, metrics: Metrics) -> Claim | None:
         f"{named(label).replace('_', ' ')} {Estimate.read(metrics, named(key)) or Estimate():{form}}"
         for label, key, form in sentence.shown
     ]
-    return Claim(sentence.text.format_map(metrics), estimate.above(bound), tuple(numbers), sentence.rule)
+    verdict, photos = estimate.above(bound), metrics.get(sentence.photos, ENOUGH)
+    if photos < ENOUGH:
+        verdict = "cannot be said"
+        numbers.append(f"too few photos to decide: {photos}, and it takes {ENOUGH}")
+    return Claim(sentence.text.format_map(metrics), verdict, tuple(numbers), sentence.rule)
 
 
 def _close_is_similar(metrics: Metrics) -> Claim | None:
