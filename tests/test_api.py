@@ -1,5 +1,6 @@
 """The public API: few names, loaded when used, each doing what its docstring says."""
 
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 
 import vit_atlas
 from tests.tiny_models import save_pretrained
-from vit_atlas import explain, make_map, open_classifier, record_attention, score_map
+from vit_atlas import explain_photos, make_map, open_classifier, record_attention, score_map
 from vit_atlas.errors import AtlasError
 
 
@@ -35,6 +36,8 @@ assert all(callable(getattr(vit_atlas, name)) for name in vit_atlas.__all__)
 assert "torch" in sys.modules
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    # A module of that name, once imported, would take the place of the function.
+    assert not {module.name for module in pkgutil.iter_modules(vit_atlas.__path__)} & set(vit_atlas.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         vit_atlas.nothing  # noqa: B018
 
@@ -52,9 +55,22 @@ def test_a_map_is_the_recorded_attention(classifier, photo, tmp_path: Path) -> N
 
 
 def test_explanations_have_classes_and_maps(classifier, photo) -> None:  # type: ignore[no-untyped-def]
-    (found,) = explain(classifier, [photo], methods=["head_mean", "gradcam"], top=1)
-    assert found.classes[0][1] >= 0.5
+    (found,) = explain_photos(classifier, [photo], methods=["head_mean", "gradcam"])
+    assert found.predictions[0][1] >= 0.5
     assert {name: values.shape for name, values in found.maps.items()} == {"head_mean": (4, 4), "gradcam": (4, 4)}
+
+
+def test_classes_of_a_multi_label_model_do_not_share_one_probability(
+    classifier, photo, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    (single,) = explain_photos(classifier, [photo])
+    monkeypatch.setattr(classifier.model.config, "problem_type", "multi_label_classification")
+    (several,) = explain_photos(classifier, [photo])
+    with torch.no_grad():
+        logits = classifier.model(classifier.pixel_values([photo])).logits[0]
+    assert sum(one.probability for one in single.predictions) == pytest.approx(1)
+    expected = sorted(logits.sigmoid().tolist(), reverse=True)
+    assert [one.probability for one in several.predictions] == pytest.approx(expected, abs=1e-6)
 
 
 def test_scores_of_a_map_that_is_right_and_one_that_is_wrong() -> None:

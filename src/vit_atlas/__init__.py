@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vit_atlas.api import (
-        Explanation,
+        Classification,
         caption,
-        explain,
+        explain_photos,
         make_map,
         open_classifier,
         open_photo,
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 __all__ = [
-    "Explanation",
+    "Classification",
     "caption",
-    "explain",
+    "explain_photos",
     "make_map",
     "open_classifier",
     "open_photo",

@@ -5,42 +5,31 @@ bytes or PIL images; maps are NumPy arrays over the patches.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.maps import MapOptions
 from vit_atlas.attention.methods import METHODS, needing
-from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.recorder import record_attention
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import Source, open_photo
 from vit_atlas.errors import AtlasError
+from vit_atlas.explain.classify import Classification, classify
 from vit_atlas.models.classifier import Classifier, open_classifier
 from vit_atlas.paths import CAPTIONER
 
 __all__ = [
-    "Explanation",
+    "Classification",
     "caption",
-    "explain",
+    "explain_photos",
     "make_map",
     "open_classifier",
     "open_photo",
     "record_attention",
     "score_map",
 ]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What a classifier says of a photo, and where it looked."""
-
-    classes: list[tuple[str, float]]
-    """The likeliest classes with their probabilities, the likeliest first."""
-    maps: dict[str, np.ndarray]
-    """Method -> map (rows, columns), not negative; its scale means nothing."""
 
 
 def make_map(
@@ -72,7 +61,7 @@ def make_map(
         classifier = open_classifier("build/model")
         heat = make_map(classifier, "photo.jpg", "relevance")
     """
-    return _explained(classifier, photo, [method], target, MapOptions(layer, head)).maps[method]
+    return _classified(classifier, photo, [method], target, MapOptions(layer, head)).maps[method]
 
 
 def score_map(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
@@ -102,28 +91,26 @@ def score_map(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in scores.items()}
 
 
-def explain(
-    classifier: Classifier, photos: Sequence[Source], methods: Sequence[str] = ("head_mean",), top: int = 5
-) -> Iterator[Explanation]:
+def explain_photos(
+    classifier: Classifier, photos: Sequence[Source], methods: Sequence[str] = ("head_mean",)
+) -> Iterator[Classification]:
     """Explain photos, each as soon as the one before it is done with.
 
     Args:
         classifier: from :func:`open_classifier`.
         photos: paths, bytes of files, file objects or PIL images.
         methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
-        top: how many classes are told.
 
     Raises:
         AtlasError: a photo cannot be read or is smaller than a patch, or there is no such method.
 
     Example::
 
-        for explanation in explain(open_classifier(), ["one.jpg", "two.jpg"]):
-            print(explanation.classes[0])
+        for found in explain_photos(open_classifier(), ["one.jpg", "two.jpg"]):
+            print(found.predictions[0], found.maps["head_mean"].shape)
     """
     for photo in photos:
-        found = _explained(classifier, photo, methods, None, MapOptions())
-        yield Explanation(found.classes[:top], found.maps)
+        yield _classified(classifier, photo, methods, None, MapOptions())
 
 
 def caption(photo: Source, captioner: str | Path = CAPTIONER, beams: int = 3) -> Caption:
@@ -152,26 +139,13 @@ def caption(photo: Source, captioner: str | Path = CAPTIONER, beams: int = 3) ->
     return written
 
 
-def _explained(
+def _classified(
     classifier: Classifier, photo: Source, methods: Sequence[str], target: int | None, options: MapOptions
-) -> Explanation:
-    import torch
-
+) -> Classification:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise AtlasError(f"there is no map method {unknown[0]}: use {', '.join(METHODS)}")
     if options.head is None and needing(methods, "chosen_head"):
         raise AtlasError("best_head needs the number of a head: give head=")
-    image = open_photo(photo)
-    classifier.require_patch(image, str(photo) if isinstance(photo, str | Path) else "the photo", "use a larger photo")
-    gradients, states = (needing(methods, fact) for fact in ("gradients", "states"))
-    pixels = classifier.pixel_values([image])
-    targets = None if target is None else torch.tensor([target], device=next(classifier.model.parameters()).device)
-    trace = run_pass(classifier, pixels, targets, gradients=gradients, layers=states)
-    probabilities = trace.logits[0].softmax(dim=-1).cpu()
-    order = probabilities.sort(descending=True, stable=True).indices.tolist()
-    maps = make_maps(trace, ["photo"], methods, options)
-    return Explanation(
-        [(classifier.id2label[label], float(probabilities[label])) for label in order],
-        {name: values[0] for name, values in maps.items()},
-    )
+    name = str(photo) if isinstance(photo, str | Path) else "the photo"
+    return classify(classifier, open_photo(photo), name, methods, options, target)

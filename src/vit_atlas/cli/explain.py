@@ -91,13 +91,13 @@ def _explainer(
     out: Path | None,
 ) -> "Explainer":
     from vit_atlas.explain.captions import Writer, has_captioner
-    from vit_atlas.explain.classify import ask
+    from vit_atlas.explain.classify import request_maps
     from vit_atlas.explain.run import Explainer
     from vit_atlas.models.classifier import open_classifier
 
     writer = Writer(captioner) if has_captioner(captioner, caption) else None
     classifier = open_classifier(model, "--model")
-    return Explainer(classifier, ask(classifier, methods, layer, own=model is None), writer, out)
+    return Explainer(classifier, request_maps(classifier, methods, layer, own=model is None), writer, out)
 
 
 def _run(explainer: "Explainer", paths: list[Path], problems: list[str], model: str | None, as_lines: bool) -> bool:
@@ -109,12 +109,12 @@ def _run(explainer: "Explainer", paths: list[Path], problems: list[str], model: 
     problems = list(problems)
     page, captioner = None, ""
     if explainer.out is not None:
-        page = Page(explainer.out, explainer.asked, model or "build/model", problems=problems)
+        page = Page(explainer.out, explainer.request, model or "build/model", problems=problems)
     bar = tqdm(explainer.explain(paths), total=len(paths), desc="Explaining", unit="photo", disable=len(paths) < 2)
     try:
         for explanation in bar:
-            if explanation.written is not None and not captioner:
-                captioner = explanation.written.captioner
+            if explanation.caption is not None and not captioner:
+                captioner = explanation.caption.captioner
                 typer.echo(f"captions by {captioner}", err=True)
             _tell(explanation, explainer, as_lines)
             if page is not None:
@@ -133,15 +133,15 @@ def _tell(explanation: "Explanation", explainer: "Explainer", as_lines: bool) ->
     from vit_atlas.explain.run import as_json
     from vit_atlas.explain.sources import shown
 
-    if explanation.looked is None:
+    if explanation.classification is None:
         return
     if as_lines:
-        lines = [as_json(explanation, explainer.asked)]
+        lines = [as_json(explanation, explainer.request)]
     else:
-        guesses = ", ".join(f"{one.label} {one.probability:.1%}" for one in explanation.looked.predictions)
+        guesses = ", ".join(f"{one.label} {one.probability:.1%}" for one in explanation.classification.predictions)
         lines = [f"{shown(explanation.path)}: {guesses}"]
-        if explanation.written is not None:
-            lines.append(f"  “{explanation.written.text}”")
+        if explanation.caption is not None:
+            lines.append(f"  “{explanation.caption.text}”")
     with tqdm.external_write_mode(file=sys.stdout):
         for line in lines:
             typer.echo(line)

@@ -16,7 +16,7 @@ from vit_atlas.settings import settings_outside_a_project
 
 
 @dataclass(frozen=True)
-class Written:
+class ExplainedCaption:
     """A caption, and for every word how likely it was and where the captioner looked."""
 
     text: str
@@ -54,7 +54,7 @@ class Writer:
         """
         self._captioner  # noqa: B018 (reading it opens it)
 
-    def write(self, photo: Image.Image) -> Written:
+    def write(self, photo: Image.Image) -> ExplainedCaption:
         """Caption one photo.
 
         Raises:
@@ -68,7 +68,7 @@ class Writer:
             view.require(caption, str(self.folder))
         words = tuple(WordPanel(word.text, math.exp(word.log_probability), view.of(word)) for word in caption.words)
         note = f"cross-attention, {view}; p is the word's probability after the words before it"
-        return Written(caption.text, caption.ended, words, note, self.name)
+        return ExplainedCaption(caption.text, caption.ended, words, note, self.name)
 
     @cached_property
     def _captioner(self) -> Captioner:

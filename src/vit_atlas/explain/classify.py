@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +13,7 @@ from torch import Tensor
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import METHODS, needing
 from vit_atlas.attention.passes import run_pass
-from vit_atlas.data.photos import opened
-from vit_atlas.data.pixels import PhotoError, to_rgb
+from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.sources import shown
 from vit_atlas.io.files import read_json
@@ -25,11 +25,7 @@ TOP = 5
 """Likeliest classes that are told."""
 
 
-Array = np.ndarray
-
-
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """A class and how likely the model finds it, 0 to 1."""
 
     label: str
@@ -37,17 +33,17 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """What the classifier made of a photo."""
+class Classification:
+    """What a classifier says of a photo, and where it looked."""
 
     predictions: list[Prediction]
-    """The :data:`TOP` likeliest classes, likeliest first."""
-    maps: dict[str, Array]
-    """Method -> (rows, columns), not negative; its scale means nothing."""
+    """The likeliest classes, the likeliest first."""
+    maps: dict[str, np.ndarray]
+    """Method -> map (rows, columns), not negative; its scale means nothing."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class MapRequest:
     """The maps that are asked for, checked against the model."""
 
     methods: tuple[str, ...]
@@ -66,8 +62,8 @@ class Asked:
         return f"{METHODS[method].label}{head}{layer}"
 
 
-def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -> Asked:
-    """Check what is asked for.
+def request_maps(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -> MapRequest:
+    """Check which maps are asked for.
 
     Args:
         classifier: the model.
@@ -87,7 +83,7 @@ def ask(classifier: Classifier, methods: Sequence[str], layer: int, own: bool) -
             f"--layer {layer} does not exist: the model has {layers} layers, 0 to {layers - 1}, or -1 for the last"
         )
     head = _best_head(layer % layers, layers, own) if needing(methods, "chosen_head") else None
-    return Asked(tuple(dict.fromkeys(methods)), layer % layers, layers, head)
+    return MapRequest(tuple(dict.fromkeys(methods)), layer % layers, layers, head)
 
 
 def read_photo(path: Path) -> Image.Image:
@@ -96,28 +92,39 @@ def read_photo(path: Path) -> Image.Image:
     Raises:
         AtlasError: the file cannot be read as one photo; the message names it.
     """
-    try:
-        with opened(path, settings_outside_a_project().data.max_pixels) as image:
-            photo = to_rgb(image)
-    except PhotoError as error:
-        reason = str(error).replace("data.max_pixels (", "are read (")
-        raise AtlasError(f"{shown(path)} cannot be read as a photo: {reason}") from None
+    photo = open_photo(path, settings_outside_a_project().data.max_pixels, called=shown(path))
     photo.filename = shown(path)  # type: ignore[attr-defined]
     return photo
 
 
-def look_at(classifier: Classifier, photo: Image.Image, path: Path, asked: Asked) -> Looked:
-    """Pass the photo through the classifier once and make the maps asked for.
+def classify(
+    classifier: Classifier,
+    photo: Image.Image,
+    name: str,
+    methods: Sequence[str],
+    options: MapOptions,
+    target: int | None = None,
+) -> Classification:
+    """Pass a photo through a classifier once: its :data:`TOP` likeliest classes, and maps.
+
+    Args:
+        classifier: the model.
+        photo: from :func:`vit_atlas.data.photos.open_photo`.
+        name: how messages call the photo.
+        methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
+        options: the layer and the head that methods read.
+        target: label of the class that class-specific methods explain; None is the likeliest.
 
     Raises:
         AtlasError: the photo is narrower or lower than a patch, or the model's attention cannot be recorded.
     """
-    classifier.require_patch(photo, shown(path), "use a larger photo")
-    gradients, states = (needing(asked.methods, fact) for fact in ("gradients", "states"))
-    trace = run_pass(classifier, classifier.pixel_values([photo]), gradients=gradients, layers=states)
-    options = MapOptions(layer=asked.layer, head=asked.head)
-    maps = make_maps(trace, [path.name], asked.methods, options)
-    return Looked(_likeliest(classifier, trace.logits[0]), {name: values[0] for name, values in maps.items()})
+    classifier.require_patch(photo, name, "use a larger photo")
+    gradients, states = (needing(methods, fact) for fact in ("gradients", "states"))
+    pixels = classifier.pixel_values([photo])
+    targets = None if target is None else torch.tensor([target], device=next(classifier.model.parameters()).device)
+    trace = run_pass(classifier, pixels, targets, gradients=gradients, layers=states)
+    maps = make_maps(trace, [name], methods, options)
+    return Classification(_likeliest(classifier, trace.logits[0]), {name: values[0] for name, values in maps.items()})
 
 
 def _likeliest(classifier: Classifier, logits: Tensor) -> list[Prediction]:

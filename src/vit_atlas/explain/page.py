@@ -10,7 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from vit_atlas.explain.classify import Asked, Prediction
+from vit_atlas.explain.classify import MapRequest, Prediction
 from vit_atlas.explain.run import Explanation
 from vit_atlas.explain.sources import shown
 from vit_atlas.figures.attention import overlay, small
@@ -61,12 +61,12 @@ class Page:
 
     Args:
         folder: where the page goes, beside the pictures.
-        asked: the maps' methods, for their titles.
+        request: the maps' methods, for their titles.
         model: what people call the model.
     """
 
     folder: Path
-    asked: Asked
+    request: MapRequest
     model: str
     entries: list[Entry] = field(default_factory=list)
     more: int = 0
@@ -75,17 +75,17 @@ class Page:
 
     def add(self, explanation: Explanation) -> None:
         """Put a photo on the page, while there is room."""
-        if explanation.looked is None or explanation.photo is None:
+        if explanation.classification is None or explanation.photo is None:
             return
         if len(self.entries) == MOST:
             self.more += 1
             return
-        written = explanation.written
+        written = explanation.caption
         picture, tiny = small(explanation.photo, SIDE), small(explanation.photo, WORD_SIDE)
         name = shown(explanation.path.name)
         panels = [_panel("photo", f"the photo {name}", np.asarray(picture) / 255)]
-        for method, values in explanation.looked.maps.items():
-            title = self.asked.label(method)
+        for method, values in explanation.classification.maps.items():
+            title = self.request.label(method)
             panels.append(_panel(title, f"where the model looked in {name}: {title}", overlay(picture, values)))
         words = [
             _panel(word.text, f"where “{word.text}” looked", overlay(tiny, word.values), word.probability)
@@ -94,7 +94,7 @@ class Page:
         self.entries.append(
             Entry(
                 path=shown(explanation.path),
-                predictions=explanation.looked.predictions,
+                predictions=explanation.classification.predictions,
                 panels=panels,
                 caption=written.text if written else None,
                 captioner=written.captioner if written else "",

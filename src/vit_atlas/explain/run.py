@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vit_atlas.attention.maps import MapOptions
 from vit_atlas.errors import AtlasError
-from vit_atlas.explain.captions import Writer, Written
-from vit_atlas.explain.classify import Asked, Looked, look_at, read_photo
+from vit_atlas.explain.captions import ExplainedCaption, Writer
+from vit_atlas.explain.classify import Classification, MapRequest, classify, read_photo
 from vit_atlas.explain.figure import draw_explanation
 from vit_atlas.explain.sources import output_stems, shown
 from vit_atlas.figures.captions import draw_strip
@@ -28,9 +29,9 @@ class Explanation:
 
     path: Path
     photo: Image.Image | None = None
-    looked: Looked | None = None
+    classification: Classification | None = None
     """None where the photo could not be explained."""
-    written: Written | None = None
+    caption: ExplainedCaption | None = None
     """None where no caption was asked for, or none could be written."""
     files: list[Path] = field(default_factory=list)
     """Pictures that were written."""
@@ -44,13 +45,13 @@ class Explainer:
 
     Args:
         classifier: the model.
-        asked: which maps.
+        request: which maps.
         writer: writes captions; None leaves them out.
         out: folder of the pictures; None draws none.
     """
 
     classifier: Classifier
-    asked: Asked
+    request: MapRequest
     writer: Writer | None
     out: Path | None
 
@@ -59,23 +60,25 @@ class Explainer:
         for path, stem in zip(paths, output_stems(paths), strict=True):
             explanation = Explanation(path)
             try:
-                self._look(explanation, stem)
-                self._write(explanation, stem)
+                self._classify(explanation, stem)
+                self._caption(explanation, stem)
             except AtlasError as error:
                 explanation.problem = str(error)
             yield explanation
 
-    def _look(self, explanation: Explanation, stem: str) -> None:
+    def _classify(self, explanation: Explanation, stem: str) -> None:
         photo = read_photo(explanation.path)
-        looked = look_at(self.classifier, photo, explanation.path, self.asked)
+        request = self.request
+        options = MapOptions(layer=request.layer, head=request.head)
+        found = classify(self.classifier, photo, shown(explanation.path), request.methods, options)
         if self.out is not None:
-            maps = {self.asked.label(method): values for method, values in looked.maps.items()}
-            figure = draw_explanation(photo, maps, looked.predictions, shown(explanation.path.name))
+            maps = {request.label(method): values for method, values in found.maps.items()}
+            figure = draw_explanation(photo, maps, found.predictions, shown(explanation.path.name))
             explanation.files.append(_new_picture(self.out, f"{stem}-maps.png", explanation.path))
             save(figure, explanation.files[-1])
-        explanation.photo, explanation.looked = photo, looked
+        explanation.photo, explanation.classification = photo, found
 
-    def _write(self, explanation: Explanation, stem: str) -> None:
+    def _caption(self, explanation: Explanation, stem: str) -> None:
         """Caption the photo. The captioner is opened after the first classification is out; one that cannot be opened
         is not tried again."""
         if self.writer is None or explanation.photo is None:
@@ -86,7 +89,7 @@ class Explainer:
             self.writer = None
             raise AtlasError(f"captions are left out: {error}") from None
         written = self.writer.write(explanation.photo)
-        explanation.written = written
+        explanation.caption = written
         if self.out is not None and written.words:
             notes = [f"{shown(explanation.path.name)}, {written.captioner}: {written.note}"]
             notes += [] if written.ended else ["cut: the caption had not ended at captions.max_length"]
@@ -95,18 +98,18 @@ class Explainer:
             save(figure, explanation.files[-1])
 
 
-def as_json(explanation: Explanation, asked: Asked) -> str:
+def as_json(explanation: Explanation, request: MapRequest) -> str:
     """The explanation of one photo as one line of JSON; every map sums to 1."""
-    looked, written = explanation.looked, explanation.written
-    if looked is None:
+    found, written = explanation.classification, explanation.caption
+    if found is None:
         raise ValueError("only what was explained can be written down")
-    some = next(iter(looked.maps.values()))
+    some = next(iter(found.maps.values()))
     content: dict[str, Any] = {
         "path": str(explanation.path),
-        "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in looked.predictions],
-        "layer": asked.layer,
+        "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in found.predictions],
+        "layer": request.layer,
         "grid": list(some.shape),
-        "maps": {method: _grid(values) for method, values in looked.maps.items()},
+        "maps": {method: _grid(values) for method, values in found.maps.items()},
         "caption": None,
     }
     if written is not None:
