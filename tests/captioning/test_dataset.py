@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from vit_atlas.captioning.dataset import CaptionDataset, read_dataset
@@ -208,3 +210,58 @@ def test_a_data_set_has_a_name(folder: Path) -> None:
     assert read_dataset(folder).description != first
     (folder / "ABOUT.txt").write_text("Made by hand from the photos of Tom's\ngarden (2019). All rights reserved.\n")
     assert read_dataset(folder).description == "Made by hand from the photos of Tom's garden"
+
+
+ANYTHING = st.one_of(
+    st.binary(max_size=200),
+    st.text(max_size=80).map(lambda text: text.encode("utf-8", "surrogatepass")),
+    st.lists(
+        st.sampled_from(["a.jpg", "sub/c.png", "../a.jpg", "", "a\0b", '"', ",", "a cat", "\n", "train", "\u2028"])
+    )
+    .map(",".join)
+    .map(str.encode),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=9) | st.sampled_from(["a.jpg", "a_dog.png", "dog"]),
+    lambda some: st.lists(some, max_size=3) | st.dictionaries(st.sampled_from(["image", "noun", "mask", "x"]), some),
+    max_leaves=6,
+).map(lambda value: json.dumps(value).encode())
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("captioning")
+    write_photo(place / "images" / "a.jpg")
+    write_photo(place / "images" / "sub" / "c.png", 1)
+    write_photo(place / "a_dog.png")
+    return place
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=st.lists(ANYTHING, max_size=5), header=st.sampled_from([b"image,caption\n", b"file_name\ttext\r\n", b""]))
+def test_any_bytes_are_captions_or_a_sentence(shared_folder: Path, rows: list[bytes], header: bytes) -> None:
+    (shared_folder / "objects.jsonl").unlink(missing_ok=True)
+    (shared_folder / "captions.csv").write_bytes(header + b"\n".join(rows))
+    read_or_refuse(shared_folder, "captions.csv")
+
+
+@settings(max_examples=150, deadline=None)
+@given(lines=st.lists(st.one_of(ANYTHING, JSON), max_size=5))
+def test_any_bytes_are_nouns_or_a_sentence(shared_folder: Path, lines: list[bytes]) -> None:
+    (shared_folder / "captions.csv").write_text("image,caption\na.jpg,a dog\n")
+    (shared_folder / "objects.jsonl").write_bytes(b"\n".join(lines))
+    read_or_refuse(shared_folder, "objects.jsonl")
+
+
+def read_or_refuse(folder: Path, table: str) -> None:
+    """Both photos are there whatever the table says; a table that cannot be used is named."""
+    try:
+        found = read_dataset(folder)
+    except AtlasError as error:
+        assert table in str(error)
+        return
+    assert {photo.name for photo in found.photos} == {"a.jpg", "sub/c.png"}
+    assert all(caption.strip() and "\n" not in caption for photo in found.photos for caption in photo.captions)
+    assert all(
+        thing.path == folder / "a_dog.png" or thing.path.is_file() for photo in found.photos for thing in photo.things
+    )
