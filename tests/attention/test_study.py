@@ -14,7 +14,7 @@ from vit_atlas.attention import study as module
 from vit_atlas.attention.artefacts import Diagnosis
 from vit_atlas.attention.collect import collect, with_masks
 from vit_atlas.attention.maps import MapOptions
-from vit_atlas.attention.methods import METHODS, SCORES, asking_model
+from vit_atlas.attention.methods import METHODS, SCORES, without_baselines
 from vit_atlas.attention.scores import best_threshold, score_photo
 from vit_atlas.attention.study import Study, run_study
 from vit_atlas.attention.summary import class_table, study_metrics, summarise
@@ -122,7 +122,7 @@ def test_metrics_are_flat_and_complete(project: Project) -> None:
     wanted = right["miou"].mean() if len(right) else None
     assert metrics["rollout.miou_right"] == (pytest.approx(wanted) if wanted is not None else None)
     table = study.scores.pivot_table(index="image_id", columns="method", values="miou")
-    gains = {name: (table[name] - table["gaussian"]).mean() for name in asking_model()}
+    gains = {name: (table[name] - table["gaussian"]).mean() for name in without_baselines()}
     assert metrics["winner"] == max(gains, key=lambda name: gains[name])
     for name, gain in gains.items():
         assert metrics[f"{name}.miou_over_gaussian"] == pytest.approx(gain)

@@ -255,13 +255,14 @@ def test_any_bytes_are_nouns_or_a_sentence(shared_folder: Path, lines: list[byte
 
 def read_or_refuse(folder: Path, table: str) -> None:
     """Both photos are there whatever the table says; a table that cannot be used is named."""
+    refusal = ""
     try:
         found = read_dataset(folder)
     except AtlasError as error:
-        assert table in str(error)
+        refusal = str(error)
+    if refusal:
+        assert table in refusal
         return
     assert {photo.name for photo in found.photos} == {"a.jpg", "sub/c.png"}
     assert all(caption.strip() and "\n" not in caption for photo in found.photos for caption in photo.captions)
-    assert all(
-        thing.path == folder / "a_dog.png" or thing.path.is_file() for photo in found.photos for thing in photo.things
-    )
+    assert all(thing.path.is_file() for photo in found.photos for thing in photo.things)

@@ -14,7 +14,7 @@ from tests.tiny_models import tiny_model
 from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.estimates import Estimate
-from vit_atlas.interventions.answers import strangest
+from vit_atlas.interventions.answers import right_from_background
 from vit_atlas.interventions.measure import (
     Scene,
     filled,
@@ -151,7 +151,7 @@ def test_a_model_that_answers_from_the_background_is_caught(shortcut: bool, tmp_
         assert needs is not None
         assert needs.above(0) == "supported"
         assert metrics["object_alone.accuracy"] > 0.9
-    assert bool(strangest(table, 3)) is True or not shortcut
+    assert bool(right_from_background(table, 3)) is True or not shortcut
     assert list(by_class(table)["photos"]) == [20, 20]
 
 

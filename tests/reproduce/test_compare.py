@@ -26,7 +26,7 @@ def verdicts(committed: Any, now: Any, **options: Any) -> dict[str, str]:
         ("ece", 0.151, "differs"),
         ("cider", 3.14, "within"),
         ("cider", 3.16, "differs"),
-        ("probe_c", 100.0, "told"),
+        ("probe_c", 100.0, "not judged"),
         ("ece", None, "differs"),
         ("ece", float("nan"), "differs"),
     ],

@@ -109,7 +109,7 @@ def test_a_link_in_a_pictures_place_is_not_followed(
     place: Path, package: Callable[[list[tuple[tarfile.TarInfo, bytes]]], str]
 ) -> None:
     assert package([link(INSIDE, "/etc/passwd")]) == ""
-    assert fetch.first_wrong(place / "a" / "b" / "usr/share/tuxpaint/stamps", (OWL,)).endswith("does not exist")
+    assert fetch.first_mismatch(place / "a" / "b" / "usr/share/tuxpaint/stamps", (OWL,)).endswith("does not exist")
 
 
 def test_a_package_that_never_ends_is_given_up(

@@ -63,7 +63,7 @@ FAITHFULNESS = "insertion minus deletion AUC"
 """What the score ``faithfulness``, which needs no mask, is."""
 
 
-def asking_model(names: Iterable[str] = METHODS) -> list[str]:
+def without_baselines(names: Iterable[str] = METHODS) -> list[str]:
     """Those of ``names`` that are no baselines."""
     return [name for name in names if not METHODS[name].baseline]
 

@@ -30,7 +30,7 @@ def choose_photos(
     """
     if isinstance(wanted, str):
         drawable = [photo.image_id for photo in manifest if photo.holds_patch(patch)]
-        return _telling(predictions[predictions["image_id"].isin(drawable)], count)
+        return _balanced_choice(predictions[predictions["image_id"].isin(drawable)], count)
     known = manifest.image_ids
     return list(dict.fromkeys(_find(name, known) for name in wanted))
 
@@ -61,7 +61,7 @@ def _find(name: str, known: Sequence[str]) -> str:
     raise AtlasError(f"attention.photos: there is no photo named {name} in build/prepared/manifest.csv: {hint}")
 
 
-def _telling(predictions: pd.DataFrame, count: int) -> list[str]:
+def _balanced_choice(predictions: pd.DataFrame, count: int) -> list[str]:
     """Half wrong and half right where there are enough of both, each from as many classes as there are."""
     if predictions.empty:
         raise AtlasError("attention.photos: no test photo is as large as a patch, so `auto` has nothing to draw")

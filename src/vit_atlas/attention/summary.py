@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vit_atlas.attention.methods import LEVELS, METHODS, SCORES, asking_model
+from vit_atlas.attention.methods import LEVELS, METHODS, SCORES, without_baselines
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
@@ -114,7 +114,7 @@ def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], se
 def _winner_metrics(scores: pd.DataFrame, settings: AttentionSettings) -> Metrics:
     """The method with the best mean IoU, and by how much each beats the centre Gaussian, photo by photo."""
     table = scores.pivot_table(index="image_id", columns="method", values="miou", sort=False)
-    learned = asking_model(settings.methods)
+    learned = without_baselines(settings.methods)
     known = [name for name in learned if name in table.columns]
     metrics: Metrics = {"winner": str(table[known].mean().idxmax()) if known else None}
     for name in learned if "gaussian" in settings.methods else ():

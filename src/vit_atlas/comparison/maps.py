@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_atlas.attention.methods import METHODS, asking_model
+from vit_atlas.attention.methods import METHODS, without_baselines
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.maps import Change, draw_difference
@@ -97,7 +97,7 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
         AtlasError: the results have no photo, no method or no grid in common.
     """
     photos = [image_id for image_id in new.image_ids if image_id in old.image_ids]
-    methods = [name for name in new.methods if name in old.methods and name in asking_model(old.methods)]
+    methods = [name for name in new.methods if name in old.methods and name in without_baselines(old.methods)]
     if not photos or not methods:
         raise AtlasError(
             "the two results share no photo or no method: name the same photos in attention.photos for both"

@@ -52,7 +52,7 @@ def class_folder_layout(root: Folder, folders: Sequence[Folder]) -> Layout:
     others = [folder for folder in folders if folder not in splits and _photos(folder.all_files())]
     without = [folder for folder in folders if folder not in splits and folder not in others]
     if not splits and len(others) == 1 and not _photos(others[0].files) and len(others[0].folders) > 1:
-        return _left_out(root, _looked_into(root, others[0]), without)
+        return _left_out(root, _unwrapped(root, others[0]), without)
     if not splits or (others and not any(_is_nested(folder) for folder in splits)):
         notes = [folder for folder in without if folder.all_files()]  # An empty folder is a class without photos.
         return _left_out(root, _classes(root, [folder for folder in folders if folder not in notes]), notes)
@@ -99,7 +99,7 @@ def near_names(classes: Iterable[str]) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
-def _looked_into(root: Folder, wrapper: Folder) -> Layout:
+def _unwrapped(root: Folder, wrapper: Folder) -> Layout:
     """The layout inside the one folder that holds all others, as archives have it."""
     layout = class_folder_layout(root, wrapper.folders)
     ignored = [name_below(root.path, path) for path in wrapper.files]

@@ -44,7 +44,7 @@ MASK_PREFIX = re.compile(r"(?:masks?|seg|gt|labels?)[_-](.+)", re.IGNORECASE | r
 COLOURS_OF_A_PHOTO = 257
 """Colours from which on a picture is no mask: those have fewer, of greys at most 256."""
 
-LOOKED_AT = 9
+SAMPLE_SIZE = 9
 """Pictures of a folder called masks that are opened to tell whether it holds masks or photos."""
 
 
@@ -65,11 +65,15 @@ def take_mask_folders(root: Folder) -> list[Folder]:
 def find_masks(
     root: Path, candidates: Iterable[Candidate], folders: Sequence[Folder]
 ) -> tuple[list[Candidate], list[str]]:
-    """Give every candidate without a mask its own, and return all photos with the names of masks that belong to none.
+    """Match masks to the candidates that have none.
+
+    Returns the photos (a candidate that turns out to be a mask beside a photo is removed) and the sorted names of masks
+    that no photo has.
 
     A mask has the name of its photo, in any letter case, with or without the photo's suffix and a usual ending such as
-    ``_mask``: at its path beside or below `images/`, by its class and stem or its bare stem in a folder of masks at the
-    top where one photo has that, or beside its photo where it has the few colours of a mask.
+    ``_mask``. It lies at the same path below the folder of masks, with or without `images/`, or has the photo's class
+    and stem, or its bare stem in a folder of masks at the top where one photo has that, or lies beside its photo and
+    has the few colours of a mask.
     """
     candidates, beside = _beside(list(candidates))
     masks = [(name_below(root, path), path) for path in beside]
@@ -188,8 +192,8 @@ def _holds_photos(folder: Folder, at_the_top: bool) -> bool:
     if at_the_top and folder.folders:
         return False
     pictures = [path for path in folder.all_files() if looks_like_photo(path)]
-    looked_at = pictures[:: max(1, len(pictures) // LOOKED_AT)]
-    return 2 * sum(_is_colourful(path) for path in looked_at) > len(looked_at)
+    sampled = pictures[:: max(1, len(pictures) // SAMPLE_SIZE)]
+    return 2 * sum(_is_colourful(path) for path in sampled) > len(sampled)
 
 
 def _is_colourful(path: Path) -> bool:

@@ -53,15 +53,15 @@ def convert(image: Image.Image) -> tuple[Image.Image, list[str]]:
         PhotoError: the range of its values is unknown.
     """
     kinds = _kinds(image)  # First: looking for EXIF decodes a PNG, and then its raw mode is gone.
-    sixteen, told = _is_sixteen_bit(image), _told_bits(image)
+    sixteen, declared = _is_sixteen_bit(image), _declared_bits(image)
     turned = orientation(image)
     image.load()
     upright = ImageOps.exif_transpose(image) if orientation(image) != 1 else image
     if upright.mode.startswith("I"):
-        upright, depth = _integers(upright, told, inverted=_tag(image, PHOTOMETRIC) == 0)
+        upright, depth = _integers(upright, declared, inverted=_tag(image, PHOTOMETRIC) == 0)
         kinds.insert(0, depth)
     elif sixteen:
-        _check_bright(upright, told)
+        _check_bright(upright, declared)
         kinds.insert(0, "16-bit")
     rgb, profiled = _without_profile(upright)
     kinds += ["icc"] * profiled + ["exif-rotated"] * (turned != 1)
@@ -98,7 +98,7 @@ def _is_sixteen_bit(image: Image.Image) -> bool:
     return image.mode.startswith("I") or (isinstance(raw, str) and ";16" in raw)
 
 
-def _told_bits(image: Image.Image) -> int:
+def _declared_bits(image: Image.Image) -> int:
     """The depth of the samples as the file gives it, before it is decoded; 0 where it does not."""
     if image.format == "PPM":  # Pillow scales those by the highest value that the header gives.
         return 16
@@ -133,7 +133,7 @@ def _significant_bits(image: Image.Image) -> int:
         handle.seek(place)
 
 
-def _integers(image: Image.Image, told: int, *, inverted: bool) -> tuple[Image.Image, str]:
+def _integers(image: Image.Image, declared: int, *, inverted: bool) -> tuple[Image.Image, str]:
     """Scale samples of more than 8 bits to 8; ``inverted`` where 0 is white."""
     values = np.asarray(image).astype(np.int64)
     lowest, highest = int(values.min()), int(values.max())
@@ -142,18 +142,18 @@ def _integers(image: Image.Image, told: int, *, inverted: bool) -> tuple[Image.I
             f"integers from {lowest} to {highest}, whose range is unknown: save it with 8 or 16 bits", "unknown-range"
         )
     fitting = next(bits for bits in DEPTHS if highest < 2**bits)
-    bits = told if told and highest < 2**told else 16 if told else fitting
+    bits = declared if declared and highest < 2**declared else 16 if declared else fitting
     full = 2**bits - 1
     scaled = ((values * 255 + full // 2) // full).astype(np.uint8)
-    word = f"{bits}-bit" if told or bits == 16 else f"{bits}-bit{GUESSED}"
+    word = f"{bits}-bit" if declared or bits == 16 else f"{bits}-bit{GUESSED}"
     return Image.fromarray(255 - scaled if inverted else scaled), word
 
 
-def _check_bright(image: Image.Image, told: int) -> None:
+def _check_bright(image: Image.Image, declared: int) -> None:
     """Refuse 16-bit colour that is black because fewer bits were stored in 16: Pillow keeps the upper 8 only."""
     bands = image.getextrema()
     highest = max(int(band[1]) for band in bands[:3] if isinstance(band, tuple))
-    if told != 16 and 0 < highest <= DARKEST:
+    if declared != 16 and 0 < highest <= DARKEST:
         raise PhotoError(
             f"16-bit colour whose highest value is {highest * 256 + 255} of 65535, as where fewer bits were not "
             "scaled: save it with 8 bits",

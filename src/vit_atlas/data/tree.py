@@ -51,7 +51,9 @@ class Tree:
 
 
 def read_tree(root: Path) -> Tree:
-    """List ``root`` and all below it. Links to folders are followed, each folder is listed once.
+    """List ``root`` recursively; junk goes to :attr:`Tree.ignored`.
+
+    Links to folders are followed; a folder that is listed already is not listed again (:attr:`Tree.rejected`).
 
     Raises:
         AtlasError: a folder cannot be listed.
@@ -85,11 +87,14 @@ def find_table(root: Folder, names: Sequence[str], content: str) -> Path | None:
 
 
 def finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
-    """A function that finds the file that a table means: as written, with letters composed otherwise, in other case.
+    """Make a function that resolves a name in a table to one of ``files``, or to None: no file matches, or several.
+
+    An exact match comes first, then the same name in another Unicode normal form, then in another letter case. A
+    backslash counts as a slash.
 
     Args:
         root: the folder that names are relative to.
-        files: those that may be meant, all below ``root``: a table from elsewhere cannot name others.
+        files: those that may be named, all below ``root``; a name cannot lead out of them.
     """
     exact: dict[str, Path] = {}
     alike: dict[str, list[Path]] = defaultdict(list)

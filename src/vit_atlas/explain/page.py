@@ -105,7 +105,7 @@ class Page:
         )
 
     def write(self) -> Path:
-        """Write the page atomically and say where it is."""
+        """Write the page atomically and return its path."""
         environment = Environment(
             loader=PackageLoader("vit_atlas.explain", "."),
             autoescape=True,

@@ -19,12 +19,12 @@ FILLINGS = {
 colour; or the background of a photo of another class."""
 
 ANSWERS = (WHOLE, OBJECT, BACKGROUND)
-"""Interventions whose accuracy is told by itself."""
+"""Interventions whose accuracy is reported separately."""
 
 COLUMNS = ("image_id", "class_name", "intervention", "filling", "probability", "correct", "area")
 
 
-def strangest(table: pd.DataFrame, count: int) -> list[str]:
+def right_from_background(table: pd.DataFrame, count: int) -> list[str]:
     """Choose at most ``count`` photos (image_id) that are right from the background alone, the surest first."""
     correct, probability = by_photo(table, "correct"), by_photo(table, "probability")
     known = probability.loc[correct["background_alone"] > 0.5, "background_alone"]

@@ -116,9 +116,9 @@ class Version:
     name: str
     """Key of :data:`FILLINGS`."""
     filling: str
-    """What was put in the place of what was taken away."""
+    """How the removed region was filled."""
     area: float
-    """Share of the photo that was taken away."""
+    """Share of the photo that was removed."""
     pixels: np.ndarray
     """(height, width, 3) uint8."""
     answer: np.ndarray
@@ -132,7 +132,7 @@ def _answered(
     # Randomness belongs to the photo: which others were chosen changes nothing.
     chance = np.random.default_rng([settings.seed, *scene.photo.image_id.encode()])
     made = list(interventions(scene, looks, donor, settings.highlight, chance))
-    answers = ask(classifier, [pixels for *_, pixels in made])
+    answers = class_probabilities(classifier, [pixels for *_, pixels in made])
     return [Version(*one, answer) for one, answer in zip(made, answers, strict=True)]
 
 
@@ -215,7 +215,7 @@ def to_patches(region: np.ndarray, grid: Sequence[int]) -> np.ndarray:
     return np.asarray(region.reshape(rows, height, columns, width).any(axis=(1, 3)))
 
 
-def ask(classifier: Classifier, photos: Sequence[np.ndarray]) -> np.ndarray:
+def class_probabilities(classifier: Classifier, photos: Sequence[np.ndarray]) -> np.ndarray:
     """Probabilities (photos, classes) of photos (height, width, 3) uint8 at the size of the model's input."""
     device = next(classifier.model.parameters()).device
     with torch.inference_mode():
@@ -226,7 +226,7 @@ def ask(classifier: Classifier, photos: Sequence[np.ndarray]) -> np.ndarray:
 def _class_token_map(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
     """Attention of the class token in the last layer, mean over its heads (rows, columns)."""
     with record_attention(classifier.model, layers=[-1]) as attention:
-        ask(classifier, [pixels])
+        class_probabilities(classifier, [pixels])
     row = attention.rows(-1)[0, :, 0].mean(dim=0)
     return row[classifier.layout.prefix_tokens :].reshape(classifier.layout.grid).cpu().numpy()
 

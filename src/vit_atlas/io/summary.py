@@ -1,4 +1,4 @@
-"""What a room tells git of a result: one metrics/*.json and the tables behind its charts."""
+"""The part of a result that is committed to git: one metrics/*.json and the tables behind its charts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from vit_atlas.io.frames import write_csv
 
 @dataclass(frozen=True)
 class Summary:
-    """Numbers and tables of one room, made from what its heavy stage measured, without a model."""
+    """Metrics and tables of one subpackage, computed from its stage's outputs without a model."""
 
     metrics: Mapping[str, Any]
     """Content of :attr:`path`: numbers, and texts that explain them."""

@@ -44,7 +44,7 @@ def result(evaluate: Metrics) -> Spec | None:
     return _chart(text, rows, {"height": 34 * len(rows), "layer": layers})
 
 
-def answers(interventions: Metrics) -> Spec | None:
+def intervention_accuracy(interventions: Metrics) -> Spec | None:
     """Accuracy on the whole photo, on the object alone, and on the background alone, with their intervals."""
     names = {"whole": "whole photo", "object_alone": "object alone", "background_alone": "background alone"}
     rows = [_interval(name, interventions, f"{key}.accuracy") for key, name in names.items()]
@@ -53,7 +53,7 @@ def answers(interventions: Metrics) -> Spec | None:
         return None
     y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 200}}
     x = {"type": "quantitative", "title": "share of photos that are right", "scale": {"domain": [0, 1]}}
-    text = "Right answers: " + ", ".join(f"{row['name']} {row['value']:.2f}" for row in rows)
+    text = "Accuracy: " + ", ".join(f"{row['name']} {row['value']:.2f}" for row in rows)
     return _chart(text, rows, {"height": 34 * len(rows), "layer": _points(x, y)})
 
 

@@ -73,7 +73,7 @@ def render_report(settings: Settings) -> str:
         },
         scores=charts.method_scores(metrics.get("attention", {})),
         interventions=metrics.get("interventions", {}),
-        answers=charts.answers(metrics.get("interventions", {})),
+        answers=charts.intervention_accuracy(metrics.get("interventions", {})),
         effects=effects(metrics.get("interventions", {})),
         pictures=_pictures(),
         mistakes=_mistakes(),

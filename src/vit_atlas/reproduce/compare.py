@@ -16,11 +16,11 @@ TOLERANCE = 0.05
 EXACT_STAGES = frozenset({"prepare"})
 """No arithmetic in these depends on the processor: their outs and numbers are the same everywhere, or wrong."""
 CHOICES = frozenset({"winner", "head", "probe_c", "layer"})
-"""Last parts of names: the best of several that are nearly equal. They are told and not judged."""
+"""Last parts of names: the best of several that are nearly equal. They are reported, not judged."""
 VIEW = paths.REPORT.as_posix()
 """The page names the commit that was checked out when it was made: with equal inputs its own hash says nothing."""
 
-Verdict = Literal["equal", "within", "differs", "told", "missing", "view"]
+Verdict = Literal["equal", "within", "differs", "not judged", "missing", "view"]
 Overall = Literal["exact", "within tolerance", "differs"]
 
 
@@ -94,7 +94,7 @@ def _judge(file: str, name: str, old: Any, new: Any, others: Mapping[str, Any], 
     if tolerance < 0:
         return MetricRow(file, name, old, new, "none", "differs")
     if name.rpartition(".")[2] in CHOICES:
-        return MetricRow(file, name, old, new, "a choice", "told")
+        return MetricRow(file, name, old, new, "a choice", "not judged")
     if not (_number(old) and _number(new)):
         return MetricRow(file, name, old, new, "none", "differs")
     low, high, words = _room(name, old, others, tolerance)

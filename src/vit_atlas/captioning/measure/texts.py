@@ -42,10 +42,14 @@ def text_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) ->
 
 
 def cider(captions: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]) -> float:
-    """CIDEr-D of captions, mean over photos, 0 to 10.
+    """CIDEr-D (Vedantam et al. 2015), mean over photos, 0 to 10.
 
-    N-grams weigh more the fewer photos' references hold them; an n-gram that a caption repeats counts no more often
-    than in the reference, and a caption of another length than the reference loses.
+    N-grams weigh more the fewer photos' references hold them, so a single photo scores 0. Repeated n-grams count no
+    more often than in the reference, and a difference in length is penalised.
+
+    Args:
+        captions: the words of one caption a photo.
+        references: the words of each of a photo's references.
     """
     photos_with: Counter[tuple[str, ...]] = Counter()
     for texts in references:

@@ -23,8 +23,8 @@ class Decoder(Protocol):
             tokens: (rows,) ids.
 
         Returns:
-            (rows, vocabulary) scores of the next token, and (layers, rows, heads, keys): where the decoder looked to
-            predict it.
+            (rows, vocabulary) logits of the next token, and (layers, rows, heads, keys): its cross-attention
+            weights.
         """
         ...
 

@@ -51,24 +51,24 @@ def find_stamps(table: tuple[Stamp, ...], progress: Progress) -> Path:
     """
     chosen = os.environ.get("VIT_ATLAS_STAMPS")
     if chosen:
-        trouble = first_wrong(Path(chosen), table)
+        trouble = first_mismatch(Path(chosen), table)
         if trouble:
             raise AtlasError(f"VIT_ATLAS_STAMPS is {chosen}, but {trouble}: {BY_HAND}")
         return Path(chosen)
     cached = cache_folder() / "stamps"
     for place in (INSTALLED, cached):
-        if place.is_dir() and not first_wrong(place, table):
+        if place.is_dir() and not first_mismatch(place, table):
             return place
     with tempfile.TemporaryDirectory(prefix="vit-atlas-stamps-") as scratch:
         downloaded = download_stamps(Path(scratch), progress, table)
-        trouble = first_wrong(downloaded, table)
+        trouble = first_mismatch(downloaded, table)
         if trouble:
             raise AtlasError(f"this machine's package {PACKAGE} is another version ({trouble}): {BY_HAND}")
         _keep(downloaded, table, cached)
     return cached
 
 
-def first_wrong(folder: Path, table: tuple[Stamp, ...]) -> str:
+def first_mismatch(folder: Path, table: tuple[Stamp, ...]) -> str:
     """What is wrong with the first cut-out that is missing or has other bytes; empty when all are right."""
     for stamp in table:
         path = folder / stamp.path
