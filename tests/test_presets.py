@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.tiny_settings import params_text
 from vit_atlas.cli import commands
+from vit_atlas.data.stickers.sample import require_ours
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import Settings, check_settings, load_settings
 from vit_atlas.settings.presets import list_presets, read_preset, rewrite, use_presets
@@ -86,6 +87,20 @@ def test_ones_own_captions_and_a_published_captioner_are_kept(params: Path) -> N
     Path("data/captioning/images").mkdir()
     use_presets({"data": "photos"})
     assert load_settings().captioner.kind == "none"
+
+
+def test_without_captions_the_folder_that_dvc_asks_for_is_there_and_gives_way_to_the_sample(params: Path) -> None:
+    folder = Path("data/captioning")
+    shutil.rmtree(folder)
+    use_presets({"data": "photos"})
+    assert [path.name for path in folder.iterdir()] == ["ABOUT.txt"]
+    assert "own-photos.md" in (folder / "ABOUT.txt").read_text()
+    require_ours(folder, "objects.jsonl")
+    (folder / "mine.jpg").touch()
+    use_presets({"data": "pets"})
+    assert (folder / "mine.jpg").exists()
+    with pytest.raises(AtlasError, match="holds something else"):
+        require_ours(folder, "objects.jsonl")
 
 
 def test_an_empty_value_is_filled(params: Path) -> None:

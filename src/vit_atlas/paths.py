@@ -7,6 +7,8 @@ PARAMS = Path("params.yaml")
 PRESETS = Path("conf")
 CLASSIFICATION_DATA = Path("data/classification")
 CAPTIONING_DATA = Path("data/captioning")
+ABOUT = "ABOUT.txt"
+"""What a folder of data says about itself."""
 
 PREPARED = Path("build/prepared")
 MANIFEST = PREPARED / "manifest.csv"

@@ -17,10 +17,9 @@ from vit_atlas.data.remembered import Inspection
 from vit_atlas.data.tree import Folder, Tree, find_table, finder, name_below, read_tree
 from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError, printable, some
-from vit_atlas.paths import CAPTIONING_DATA
+from vit_atlas.paths import ABOUT, CAPTIONING_DATA
 
 OBJECTS = ("objects.jsonl",)
-ABOUT = "ABOUT.txt"
 
 INSTEAD = "or leave captions out with `vit-atlas use captioner=none`"
 

@@ -16,14 +16,18 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.io.files import atomic_file
-from vit_atlas.paths import CAPTIONING_DATA, PARAMS, PRESETS
+from vit_atlas.io.files import atomic_file, atomic_folder
+from vit_atlas.paths import ABOUT, CAPTIONING_DATA, PARAMS, PRESETS
 from vit_atlas.settings import Settings, check_settings, read_params
 from vit_atlas.settings.problems import section_models
 
 BASE = "_base"
 SAMPLE = "stickers"
 """The preset of the group `data` for the sample."""
+NO_CAPTIONS = (
+    "No captions here. Photos and captions of your own can take this file's place (docs/how-to/own-photos.md).\n"
+)
+"""What data/captioning/ABOUT.txt says where there is nothing else."""
 Sections = dict[str, dict[str, Any]]
 
 
@@ -55,7 +59,8 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
     """Write presets into params.yaml, all or none of them, after checking the settings that come of it.
 
     With data but no captioner chosen, a captioner of the pipeline's own is trained only on captions that belong to the
-    data: on the sample's with the sample, on your own with anything.
+    data: on the sample's with the sample, on your own with anything. Without a captioner, a data/captioning that is
+    missing is made, with a note in it.
 
     Args:
         choices: group -> name.
@@ -83,6 +88,8 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
     if changes:
         with atomic_file(PARAMS) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    if after["captioner"]["kind"] == "none":
+        _keep_captioning_data()
     return changes
 
 
@@ -163,9 +170,16 @@ def _with_captioner(choices: Mapping[str, str], before: Sections) -> Mapping[str
 
 def _own_captioning() -> bool:
     """Whether data/captioning holds photos that are not the sample's."""
-    about = CAPTIONING_DATA / "ABOUT.txt"
+    about = CAPTIONING_DATA / ABOUT
     sample = about.is_file() and "`vit-atlas data stickers`" in about.read_text(encoding="utf-8", errors="replace")
     return not sample and (CAPTIONING_DATA / "images").is_dir()
+
+
+def _keep_captioning_data() -> None:
+    """Put a note where data/captioning is missing: DVC stops at a stage whose folder of data does not exist."""
+    if not CAPTIONING_DATA.exists():
+        with atomic_folder(CAPTIONING_DATA) as folder:
+            (folder / ABOUT).write_text(NO_CAPTIONS, encoding="utf-8")
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:

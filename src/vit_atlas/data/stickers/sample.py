@@ -8,11 +8,12 @@ from vit_atlas.data.stickers.classification import SOURCES, write_classification
 from vit_atlas.data.stickers.fetch import Progress, find_stamps
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder
+from vit_atlas.paths import ABOUT
 
 SEED = 0
 """The seed of the sample that data.dvc names."""
 
-ABOUT = """Made by `vit-atlas data stickers` from the cut-out photographs of Tux Paint's stamps (the Debian and Ubuntu
+CREDITS = """Made by `vit-atlas data stickers` from the cut-out photographs of Tux Paint's stamps (the Debian and Ubuntu
 package tuxpaint-stamps-default, version 2022.06.04), copyright 2002-2022 by Bill Kendrick and the stamps' contributors.
 They are under the GNU General Public License, version 2, and so are these pictures.
 """
@@ -40,20 +41,20 @@ def write_sample(folder: Path, progress: Progress, seed: int = SEED, replace: bo
     source = find_stamps(table, progress)
     with atomic_folder(classification) as target:
         photos = write_classification(target, source, table, seed)
-        (target / "ABOUT.txt").write_text(ABOUT, encoding="utf-8")
+        (target / ABOUT).write_text(CREDITS, encoding="utf-8")
     with atomic_folder(captioning) as target:
         scenes = write_captioning(target, source, table, seed)
-        (target / "ABOUT.txt").write_text(ABOUT, encoding="utf-8")
+        (target / ABOUT).write_text(CREDITS, encoding="utf-8")
     return photos, scenes
 
 
 def require_ours(folder: Path, mark: str) -> None:
-    """Let nobody's own photos be overwritten: ``folder`` must be missing, empty, or hold the file ``mark``.
+    """Let nobody's own photos be overwritten: ``folder`` must be missing, hold only a note, or the file ``mark``.
 
     Raises:
         AtlasError: it holds something else.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / mark).is_file():
+    if folder.is_dir() and any(path.name != ABOUT for path in folder.iterdir()) and not (folder / mark).is_file():
         raise AtlasError(
             f"{folder} holds something else than the sample: move it away, or add --replace to overwrite it"
         )
