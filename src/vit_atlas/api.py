@@ -16,7 +16,7 @@ from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import Source, open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.explain.classify import Classification, classify
+from vit_atlas.explain.classify import Classification, classify, find_labels
 from vit_atlas.models.classifier import Classifier, open_classifier
 from vit_atlas.paths import CAPTIONER
 
@@ -92,7 +92,10 @@ def score_map(heat: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 
 def explain_photos(
-    classifier: Classifier, photos: Sequence[Source], methods: Sequence[str] = ("head_mean",)
+    classifier: Classifier,
+    photos: Sequence[Source],
+    methods: Sequence[str] = ("head_mean",),
+    classes: Sequence[str] = (),
 ) -> Iterator[Classification]:
     """Explain photos, each as soon as the one before it is done with.
 
@@ -100,17 +103,19 @@ def explain_photos(
         classifier: from :func:`open_classifier`.
         photos: paths, bytes of files, file objects or PIL images.
         methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
+        classes: names of classes to compare the answer with ("why not the right one?"), by the class-specific methods.
 
     Raises:
-        AtlasError: a photo cannot be read or is smaller than a patch, or there is no such method.
+        AtlasError: a photo cannot be read or is smaller than a patch, or there is no such method or class.
 
     Example::
 
         for found in explain_photos(open_classifier(), ["one.jpg", "two.jpg"]):
             print(found.predictions[0], found.maps["head_mean"].shape)
     """
+    labels = find_labels(classifier.id2label, classes, "class")
     for photo in photos:
-        yield _classified(classifier, photo, methods, None, MapOptions())
+        yield _classified(classifier, photo, methods, None, MapOptions(), labels)
 
 
 def caption(photo: Source, captioner: str | Path = CAPTIONER, beams: int = 3) -> Caption:
@@ -140,7 +145,12 @@ def caption(photo: Source, captioner: str | Path = CAPTIONER, beams: int = 3) ->
 
 
 def _classified(
-    classifier: Classifier, photo: Source, methods: Sequence[str], target: int | None, options: MapOptions
+    classifier: Classifier,
+    photo: Source,
+    methods: Sequence[str],
+    target: int | None,
+    options: MapOptions,
+    classes: Sequence[int] = (),
 ) -> Classification:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
@@ -148,4 +158,4 @@ def _classified(
     if options.head is None and needing(methods, "chosen_head"):
         raise AtlasError("best_head needs the number of a head: give head=")
     name = str(photo) if isinstance(photo, str | Path) else "the photo"
-    return classify(classifier, open_photo(photo), name, methods, options, target)
+    return classify(classifier, open_photo(photo), name, methods, options, target, classes)

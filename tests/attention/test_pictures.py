@@ -11,10 +11,11 @@ from PIL import Image
 
 from tests.tiny_settings import tiny
 from vit_atlas.attention.artefacts import Diagnosis
+from vit_atlas.attention.contrast import difference
 from vit_atlas.attention.passes import Pass
 from vit_atlas.attention.photos import choose_photos
 from vit_atlas.attention.study import Study, run_study
-from vit_atlas.comparison.maps import SavedMaps, difference, draw_differences, maps_of
+from vit_atlas.comparison.maps import SavedMaps, draw_differences, maps_of
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
 from vit_atlas.pictures.attention import describe, explain_photos, score_bars, write_and_draw

@@ -12,10 +12,13 @@ from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassifi
 
 from tests.explain.conftest import explain, sentences, write_photo
 from tests.tiny_models import save_pretrained, save_tiny
-from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.methods import METHODS, class_specific
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.data.photos import open_photo
+from vit_atlas.errors import AtlasError
+from vit_atlas.explain.classify import find_labels
 from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
@@ -275,3 +278,48 @@ def test_stopping_leaves_a_page_of_what_is_done(project, monkeypatch):
     monkeypatch.setattr(run, "read_photo", stop)
     assert explain("photos", "--no-caption").exit_code != 0
     assert Path("explain/index.html").read_text().count("<article>") == 2
+
+
+def test_a_class_is_compared_with_the_answer_by_every_class_specific_method(project):
+    (plain,) = records(explain("photos/cat/1.png", "--json", "--no-caption"))
+    answer, other = (one["label"] for one in plain["predictions"])
+    result = explain("photos/cat/1.png", "--json", "--no-caption", "--out", "out", "--class", other, "--class", answer)
+    (record,) = records(result)
+    assert list(record["maps"]) == class_specific()
+    asked, same = record["classes"]
+    assert (asked["label"], same["label"]) == (other, answer)
+    assert asked["probability"] == plain["predictions"][1]["probability"]
+    classifier = load_finetuned()
+    pixels = classifier.pixel_values([open_photo("photos/cat/1.png")])
+    label = {name: number for number, name in classifier.id2label.items()}[other]
+    expected = make_maps(run_pass(classifier, pixels, torch.tensor([label])), ["1"], class_specific(), MapOptions())
+    for method in class_specific():
+        shares = expected[method][0] / expected[method].sum()
+        np.testing.assert_allclose(asked["maps"][method], shares, rtol=1e-3, atol=1e-7)
+        change = (np.array(asked["maps"][method]) - np.array(record["maps"][method])) * 16
+        np.testing.assert_allclose(asked["differences"][method], change, atol=1e-4)
+        assert np.abs(asked["differences"][method]).max() > 0.01
+        assert not np.any(same["differences"][method])
+    assert files("out") == [f"1-class-{label}.png", "1-maps.png", "index.html"]
+    page = html.unescape(Path("out/index.html").read_text())
+    assert f"Why not {other} (" in page
+    assert page.count("moved</figcaption>") == len(class_specific())
+    assert "It is the answer itself." in page
+
+
+def test_classes_that_do_not_exist_or_cannot_be_compared_are_told_at_once(project):
+    (told,) = sentences(explain("photos/cat/1.png", "--class", "doog", "--class", "zebra", "--class", "DOG"))
+    assert told == (
+        "--class doog is no class of the model: the nearest are dog; "
+        "--class zebra is no class of the model: it has cat <&>, dog"
+    )
+    (told,) = sentences(explain("photos/cat/1.png", "--class", "dog", "--method", "rollout"))
+    assert told.startswith("--class compares maps of classes, and rollout make the same map for every class: add one")
+    assert not Path("explain").exists()
+
+
+def test_a_name_of_several_classes_asks_for_a_number():
+    names = {0: "crane", 1: "dog", 2: "crane", 3: "7"}
+    assert find_labels(names, ["2", "7", "Dog", "dog"]) == (2, 3, 1)
+    with pytest.raises(AtlasError, match="crane is the name of the classes 0 and 2: give the number of one"):
+        find_labels(names, ["crane"])

@@ -6,14 +6,13 @@ import pytest
 from PIL import Image
 
 from vit_atlas.figures.attention import Guess
+from vit_atlas.figures.differences import Change, draw_difference
 from vit_atlas.figures.maps import (
     Bar,
-    Change,
     Panel,
     Row,
     draw_classes,
     draw_comparison,
-    draw_difference,
     draw_layers,
     draw_norms,
     draw_scores,
@@ -93,9 +92,10 @@ def test_norms_mark_the_threshold_in_place() -> None:
 def test_difference_has_old_new_and_change_of_each_method() -> None:
     change = np.array([[1.0, -2.0], [0.5, 0.5]])
     changes = [Change("LeGrad", np.ones((2, 2)), np.ones((2, 2)), change, 0.25)]
-    figure = draw_difference(PHOTO, "a.jpg", changes)
+    figure = draw_difference(PHOTO, "a.jpg", changes, ("cat", "dog", "dog minus cat"))
     panels = [axes for axes in figure.axes if axes.images]
-    np.testing.assert_array_equal(panels[2].images[0].get_array(), change)
-    assert panels[2].get_xlabel() == "moved 25%"
-    low, high = panels[2].images[0].get_clim()
-    assert low == -high
+    red, _, blue = np.moveaxis(panels[2].images[0].get_array()[[0, 0], [0, -1]], -1, 0)
+    assert red[0] > blue[0], "more is red"
+    assert red[1] < blue[1], "less is blue"
+    assert panels[2].get_xlabel() == "moved 25%, colours to 2"
+    assert [panel.get_ylabel() for panel in panels] == ["cat", "dog", "dog minus cat"]

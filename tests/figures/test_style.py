@@ -10,7 +10,8 @@ from vit_atlas.explain.classify import Prediction
 from vit_atlas.explain.figure import draw_explanation
 from vit_atlas.figures.attention import Guess, draw_photo
 from vit_atlas.figures.captions import WordPanel, draw_strip
-from vit_atlas.figures.maps import Change, Panel, Row, draw_comparison, draw_difference, draw_layers
+from vit_atlas.figures.differences import Change, draw_difference
+from vit_atlas.figures.maps import Panel, Row, draw_comparison, draw_layers
 from vit_atlas.figures.style import HEAT, new_figure, png_bytes
 from vit_atlas.report.inline import PALETTES, scripts
 

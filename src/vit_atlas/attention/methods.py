@@ -18,6 +18,8 @@ class Method:
     """How figures call it."""
     gradients: bool = False
     """Whether the pass must keep the gradients of the explained class."""
+    class_specific: bool = False
+    """Whether it explains one class, so that maps of two classes can be compared."""
     states: bool = False
     """Whether the pass must keep the token states of every block."""
     one_layer: bool = False
@@ -38,9 +40,9 @@ METHODS = {
         Method("head_max", "head max", one_layer=True),
         Method("rollout", "rollout"),
         Method("rollout_discard", "rollout, discard"),
-        Method("relevance", "gradient x attention", gradients=True),
-        Method("legrad", "LeGrad", gradients=True, states=True),
-        Method("gradcam", "Grad-CAM", states=True),
+        Method("relevance", "gradient x attention", class_specific=True, gradients=True),
+        Method("legrad", "LeGrad", class_specific=True, gradients=True, states=True),
+        Method("gradcam", "Grad-CAM", class_specific=True, states=True),
         Method("gaussian", "centre Gaussian", baseline=True),
         Method("random", "random", baseline=True),
         Method("uniform", "uniform", baseline=True, ranks_patches=False),
@@ -66,6 +68,16 @@ FAITHFULNESS = "insertion minus deletion AUC"
 def without_baselines(names: Iterable[str] = METHODS) -> list[str]:
     """Those of ``names`` that are no baselines."""
     return [name for name in names if not METHODS[name].baseline]
+
+
+def class_specific(names: Iterable[str] = METHODS) -> list[str]:
+    """Those of ``names`` that explain one class."""
+    return [name for name in names if METHODS[name].class_specific]
+
+
+def head_free(names: Iterable[str] = METHODS) -> list[str]:
+    """Those of ``names`` that ask the network but not its head, so that they mean something before fine-tuning too."""
+    return [name for name in without_baselines(names) if not METHODS[name].class_specific]
 
 
 def needing(names: Iterable[str], fact: str) -> bool:

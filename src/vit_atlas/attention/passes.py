@@ -1,7 +1,8 @@
 """One pass of a classifier over a batch of photos, with all that the map methods need from it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -32,10 +33,22 @@ class Pass:
     """Logits (B, classes) of token states, as if no block came after them: the last norm and the head."""
     classifier: Classifier = field(repr=False)
     """The classifier itself."""
+    answer: Tensor = field(repr=False)
+    """The logits as they came, part of the graph where gradients are kept."""
 
     def class_rows(self, layer: int = -1) -> Tensor:
         """Attention of the class token to the patches (B, heads, rows, columns) in ``layer``."""
         return self.on_grid(self.records[layer].rows([0])[:, :, 0])
+
+    def explaining(self, targets: Tensor) -> Self:
+        """The same pass, explaining the classes ``targets`` (B,): only what runs backwards runs again."""
+        records = self.records
+        if self.answer.requires_grad:
+            outputs = [record.output for record in records if record.output is not None]
+            chosen = self.answer.gather(1, targets[:, None]).sum()
+            found = torch.autograd.grad(chosen, outputs, retain_graph=True, materialize_grads=True)
+            records = [replace(one, output_gradient=new) for one, new in zip(records, found, strict=True)]
+        return replace(self, targets=targets, records=records)
 
     def on_grid(self, tokens: Tensor) -> Tensor:
         """Drop the special tokens of (..., tokens) and lay the patches out as (..., rows, columns)."""
@@ -75,4 +88,5 @@ def run_pass(
         hidden=list(output.hidden_states or ()),
         head=lambda states: tail(states).logits,
         classifier=classifier,
+        answer=output.logits,
     )

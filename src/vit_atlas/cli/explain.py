@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.methods import METHODS, class_specific
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.hub import require_folder, require_processor
 from vit_atlas.paths import MODEL
@@ -40,6 +40,14 @@ def explain(
         list[str] | None,
         typer.Option(help=f"How maps are made, repeatable: {', '.join(METHODS)}.", show_default="head_mean"),
     ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            help="Why not this class? Its maps beside the answer's, and their difference, repeatable; by default of "
+            f"{', '.join(class_specific())}.",
+        ),
+    ] = None,
     layer: Annotated[
         int, typer.Option(help="Layer of head_mean, head_max and best_head, from 0; negative counts from the last.")
     ] = -1,
@@ -52,7 +60,7 @@ def explain(
     ] = False,
 ) -> None:
     """Explain photos: likeliest classes, where the model looked, and a caption with where each word came from."""
-    methods = method or ["head_mean"]
+    methods = method or (class_specific() if classes else ["head_mean"])
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(METHODS)}")
@@ -66,7 +74,7 @@ def explain(
         raise typer.Exit(1)
     _require_models(model, captioner)
     folder = out if json else out or DEFAULT_OUT
-    explainer = _explainer(model, captioner, caption, methods, layer, folder)
+    explainer = _explainer(model, captioner, caption, methods, layer, classes or [], folder)
     if _run(explainer, found.paths, found.problems, model, json):
         raise typer.Exit(1)
 
@@ -88,6 +96,7 @@ def _explainer(
     caption: bool,
     methods: list[str],
     layer: int,
+    classes: list[str],
     out: Path | None,
 ) -> "Explainer":
     from vit_atlas.explain.captions import Writer, has_captioner
@@ -97,7 +106,8 @@ def _explainer(
 
     writer = Writer(captioner) if has_captioner(captioner, caption) else None
     classifier = open_classifier(model, "--model")
-    return Explainer(classifier, request_maps(classifier, methods, layer, own=model is None), writer, out)
+    request = request_maps(classifier, methods, layer, model is None, classes)
+    return Explainer(classifier, request, writer, out)
 
 
 def _run(explainer: "Explainer", paths: list[Path], problems: list[str], model: str | None, as_lines: bool) -> bool:

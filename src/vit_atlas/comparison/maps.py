@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_atlas.attention.methods import METHODS, without_baselines
+from vit_atlas.attention.methods import without_baselines
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.figures.maps import Change, draw_difference
+from vit_atlas.figures.differences import draw_difference
 from vit_atlas.figures.style import save
 from vit_atlas.io.arrays import read_arrays, write_arrays
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.names import safe_stems
 from vit_atlas.paths import ATTENTION_DATA
+from vit_atlas.pictures.contrast import pair_up
 
 Array = np.ndarray
 
@@ -76,17 +77,6 @@ def maps_of(source: str) -> SavedMaps:
         return SavedMaps.load(copy)
 
 
-def difference(old: Array, new: Array) -> tuple[Array, float]:
-    """Where ``new`` puts more (positive) or less than ``old``, both (rows, columns).
-
-    Returns:
-        The difference of the two as shares of the whole, times the number of patches: +1 is as much more as an even map
-        has; and half the sum of the absolute differences of shares, 0 for equal maps to 1 for maps that do not overlap.
-    """
-    change = _shares(new) - _shares(old)
-    return change * change.size, float(np.abs(change).sum() / 2)
-
-
 def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict[str, float]:
     """Draw every photo that both results have, with each common method's old map, new map and difference.
 
@@ -111,19 +101,15 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
     with atomic_folder(folder) as temporary:
         for image_id in photos:
             before, after = old.image_ids.index(image_id), new.image_ids.index(image_id)
-            changes = []
-            for name in methods:
-                one = old.maps[before, old.methods.index(name)]
-                other = new.maps[after, new.methods.index(name)]
-                change, amount = difference(one, other)
-                totals[name].append(amount)
-                changes.append(Change(METHODS[name].label, one, other, change, amount))
+            maps = [
+                {name: result.maps[index, result.methods.index(name)] for name in methods}
+                for result, index in ((old, before), (new, after))
+            ]
+            changes = pair_up(*maps)
+            for name, change in zip(methods, changes, strict=True):
+                totals[name].append(change.amount)
             stem = safe_stems([image_id])[0]
-            picture = draw_difference(open_photo(new.paths[after]), Path(image_id).name, changes)
+            title = f"{Path(image_id).name}: maps in two results"
+            picture = draw_difference(open_photo(new.paths[after]), title, changes)
             save(picture, temporary / f"{photos.index(image_id):02d}_{stem}.png")
     return {name: float(np.mean(amounts)) for name, amounts in totals.items()}
-
-
-def _shares(values: Array) -> Array:
-    total = values.sum()
-    return values / total if total > 0 else np.full(values.shape, 1 / values.size)

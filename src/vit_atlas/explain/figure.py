@@ -59,7 +59,7 @@ def draw_explanation(
     rest.set_visible(False)
     _bars(bars, predictions)
     best = predictions[0]
-    figure.suptitle(f"{_short(name, 60)}: {_short(best.label, 40)}, {best.probability:.0%}", fontsize=14)
+    figure.suptitle(f"{short_name(name, 60)}: {short_name(best.label, 40)}, {best.probability:.0%}", fontsize=14)
     return figure
 
 
@@ -69,7 +69,7 @@ def _bars(axes: Axes, predictions: Sequence[Prediction]) -> None:
     colours = [PRIMARY] + [MUTED] * (len(predictions) - 1)
     axes.barh(places, values, color=colours, height=0.38, align="edge")
     for place, prediction in enumerate(predictions):
-        text = f"{_short(prediction.label, LONGEST_LABEL)}  {prediction.probability:.1%}"
+        text = f"{short_name(prediction.label, LONGEST_LABEL)}  {prediction.probability:.1%}"
         axes.text(0, place - 0.08, text, va="bottom", ha="left", fontsize=12, color=INK)
     axes.set_ylim(max(len(predictions), 3) - 0.35, -0.6)
     axes.set_xlim(0, 1)
@@ -78,5 +78,6 @@ def _bars(axes: Axes, predictions: Sequence[Prediction]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _short(text: str, most: int) -> str:
+def short_name(text: str, most: int) -> str:
+    """``text``, or as much of it as ``most`` characters hold."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -10,11 +10,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from vit_atlas.explain.classify import MapRequest, Prediction
+from vit_atlas.explain.classify import Classification, MapRequest, Prediction
 from vit_atlas.explain.run import Explanation
 from vit_atlas.explain.sources import shown
 from vit_atlas.figures.attention import overlay, small
+from vit_atlas.figures.differences import change_overlay
 from vit_atlas.io.files import atomic_file
+from vit_atlas.pictures.contrast import pair_up
 
 NAME = "index.html"
 MOST = 200
@@ -40,12 +42,24 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class WhyNot:
+    """Another class beside the answer: a row of panels a method, the answer's map, the class's, and the difference."""
+
+    label: str
+    probability: float
+    answer: str
+    rows: list[list[Panel]]
+    """Empty where the class is the answer."""
+
+
+@dataclass(frozen=True)
 class Entry:
     """A photo on the page."""
 
     path: str
     predictions: Sequence[Prediction]
     panels: list[Panel]
+    why_not: list[WhyNot]
     caption: str | None
     captioner: str
     """What wrote the caption."""
@@ -96,6 +110,7 @@ class Page:
                 path=shown(explanation.path),
                 predictions=explanation.classification.predictions,
                 panels=panels,
+                why_not=_why_not(picture, explanation.classification),
                 caption=written.text if written else None,
                 captioner=written.captioner if written else "",
                 ended=written.ended if written else True,
@@ -120,6 +135,23 @@ class Page:
         with atomic_file(place) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="replace")
         return place
+
+
+def _why_not(picture: Image.Image, found: Classification) -> list[WhyNot]:
+    entries = []
+    for contrast in found.contrasts:
+        other, answer = contrast.asked.label, contrast.explained
+        changes = pair_up(found.maps, contrast.maps) if other != answer else []
+        rows = []
+        for change in changes:
+            looks = (
+                (f"{change.label}, for {answer}", overlay(picture, change.old)),
+                (f"{change.label}, for {other}", overlay(picture, change.new)),
+                (f"{other} minus {answer}, {change.amount:.0%} moved", change_overlay(picture, change.change)),
+            )
+            rows.append([_panel(title, title, pixels) for title, pixels in looks])
+        entries.append(WhyNot(other, contrast.asked.probability, answer, rows))
+    return entries
 
 
 def _panel(title: str, alt: str, pixels: np.ndarray, probability: float | None = None) -> Panel:

@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from vit_atlas.attention.maps import MapOptions
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.captions import ExplainedCaption, Writer
-from vit_atlas.explain.classify import Classification, MapRequest, classify, read_photo
-from vit_atlas.explain.figure import draw_explanation
+from vit_atlas.explain.classify import Classification, Contrast, MapRequest, classify, read_photo
+from vit_atlas.explain.figure import draw_explanation, short_name
 from vit_atlas.explain.sources import output_stems, shown
 from vit_atlas.figures.captions import draw_strip
+from vit_atlas.figures.differences import draw_difference
 from vit_atlas.figures.style import save
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.pictures.contrast import pair_up
 
 DIGITS = 6
 """Significant digits of numbers in JSON."""
@@ -70,12 +73,19 @@ class Explainer:
         photo = read_photo(explanation.path)
         request = self.request
         options = MapOptions(layer=request.layer, head=request.head)
-        found = classify(self.classifier, photo, shown(explanation.path), request.methods, options)
+        found = classify(
+            self.classifier, photo, shown(explanation.path), request.methods, options, classes=request.classes
+        )
         if self.out is not None:
             maps = {request.label(method): values for method, values in found.maps.items()}
             figure = draw_explanation(photo, maps, found.predictions, shown(explanation.path.name))
             explanation.files.append(_new_picture(self.out, f"{stem}-maps.png", explanation.path))
             save(figure, explanation.files[-1])
+            for label, contrast in zip(request.classes, found.contrasts, strict=True):
+                if contrast.asked.label != contrast.explained:
+                    place = _new_picture(self.out, f"{stem}-class-{label}.png", explanation.path)
+                    save(_contrast_figure(photo, shown(explanation.path.name), found, contrast), place)
+                    explanation.files.append(place)
         explanation.photo, explanation.classification = photo, found
 
     def _caption(self, explanation: Explanation, stem: str) -> None:
@@ -99,7 +109,7 @@ class Explainer:
 
 
 def as_json(explanation: Explanation, request: MapRequest) -> str:
-    """The explanation of one photo as one line of JSON; every map sums to 1."""
+    """The explanation of one photo as one line of JSON; every map sums to 1, and a difference of 1 is an even map."""
     found, written = explanation.classification, explanation.caption
     if found is None:
         raise ValueError("only what was explained can be written down")
@@ -112,6 +122,16 @@ def as_json(explanation: Explanation, request: MapRequest) -> str:
         "maps": {method: _grid(values) for method, values in found.maps.items()},
         "caption": None,
     }
+    if found.contrasts:
+        content["classes"] = [
+            {
+                "label": contrast.asked.label,
+                "probability": _short(contrast.asked.probability),
+                "maps": {method: _grid(values) for method, values in contrast.maps.items()},
+                "differences": {method: _rows(values) for method, values in contrast.differences.items()},
+            }
+            for contrast in found.contrasts
+        ]
     if written is not None:
         words = [
             {"text": word.text, "probability": _short(word.probability), "map": _grid(word.values)}
@@ -141,7 +161,19 @@ def _new_picture(out: Path, name: str, photo: Path) -> Path:
 def _grid(values: np.ndarray) -> list[list[float]]:
     total = float(values.sum())
     shares = values / total if total > 0 else values
-    return [[_short(float(value)) for value in row] for row in shares]
+    return _rows(shares)
+
+
+def _rows(values: np.ndarray) -> list[list[float]]:
+    return [[_short(float(value)) for value in row] for row in values]
+
+
+def _contrast_figure(photo: Image.Image, name: str, found: Classification, contrast: Contrast) -> Figure:
+    """The explained class's maps, the other class's, and their difference."""
+    asked = contrast.asked
+    title = f"{short_name(name, 40)}: why not {short_name(asked.label, 30)} ({asked.probability:.1%})?"
+    names = short_name(contrast.explained, 20), short_name(asked.label, 20), "second minus first"
+    return draw_difference(photo, title, pair_up(found.maps, contrast.maps), names)
 
 
 def _short(value: float) -> float:

@@ -12,7 +12,6 @@ from PIL import Image
 from vit_atlas.figures.attention import Guess, add_heat_bar, overlay, small
 from vit_atlas.figures.style import (
     BAD,
-    DIVERGING,
     GOOD,
     INK,
     MUTED,
@@ -257,43 +256,3 @@ def _log_ticks(axes: Axes, edges: Array) -> None:
 
 def _colour(guess: Guess) -> str:
     return GOOD if guess.right else BAD
-
-
-@dataclass(frozen=True)
-class Change:
-    """One method's map of one photo in two results."""
-
-    label: str
-    old: Array
-    new: Array
-    change: Array
-    """(rows, columns) new minus old, in multiples of an even map."""
-    amount: float
-    """0 for equal maps to 1 for maps that do not overlap."""
-
-
-def draw_difference(photo: Image.Image, name: str, changes: Sequence[Change]) -> Figure:
-    """One photo: old map, new map and difference (rows) of each method (columns)."""
-    picture = small(photo, PANEL)
-    ratio = proportions(picture)
-    columns = len(changes)
-    figure = new_figure(1.9 * columns + 1.4, 3 * 1.9 * ratio + 1.6)
-    axes = figure.subplots(3, columns, squeeze=False)
-    # One method's single spike must not turn all others black.
-    limit = float(np.quantile(np.abs([change.change for change in changes]), 0.998)) or 1.0
-    for column, change in enumerate(changes):
-        axes[0, column].imshow(overlay(picture, change.old))
-        axes[1, column].imshow(overlay(picture, change.new))
-        shown = axes[2, column].imshow(
-            change.change, vmin=-limit, vmax=limit, cmap=DIVERGING, extent=(0, picture.width, picture.height, 0)
-        )
-        axes[0, column].set_title(change.label, fontsize=10)
-        axes[2, column].set_xlabel(f"moved {change.amount:.0%}", fontsize=9)
-    for panel in axes.ravel():
-        hide_axes(panel)
-    for row, label in enumerate(("old", "new", "new minus old")):
-        axes[row, 0].set_ylabel(label, fontsize=11)
-    add_heat_bar(figure, list(axes[:2].ravel()))
-    figure.colorbar(shown, ax=list(axes[2]), label="even map = 1", fraction=0.02, pad=0.01, extend="both")
-    figure.suptitle(f"{name}: maps in two results; `moved`: share of the map in another place", fontsize=12)
-    return figure
