@@ -39,3 +39,17 @@ def test_check_reads_the_projects_own_settings(
     (tmp_path / "params.yaml").write_text(params_text(data={"test_fraction": 0.5, "val_fraction": 0.2}))
     result = CliRunner().invoke(app, ["check", "photos"])
     assert "(8 train, 2 val, 10 test)" in result.stdout
+
+
+def test_check_of_photos_with_captions_tells_what_a_captioner_would_use(two_classes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "captioning"
+    folder.mkdir()
+    (two_classes / "cat").rename(folder / "images")
+    (folder / "images" / "empty.jpg").write_bytes(b"")
+    names = sorted(path.name for path in (folder / "images").iterdir())
+    (folder / "Captions.csv").write_text("image,caption\n" + "".join(f"{name},a cat\n" for name in names[1:]))
+    result = CliRunner().invoke(app, ["check", str(folder)])
+    assert result.exit_code == 0
+    assert f"{folder}: captions, {len(names) - 1} photos (" in result.stdout
+    assert "1 without a caption)" in result.stdout
+    assert "left out (1):\n  empty.jpg: the file is empty (zero bytes)" in result.stdout

@@ -19,6 +19,7 @@ from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import AtlasError, printable, some
 from vit_atlas.paths import ABOUT, CAPTIONING_DATA
 
+IMAGES = "images"
 OBJECTS = ("objects.jsonl",)
 
 INSTEAD = "or leave captions out with `vit-atlas use captioner=none`"
@@ -72,6 +73,15 @@ class CaptionDataset:
         return found
 
 
+def captions_table(folder: Path) -> Path | None:
+    """Find the table of captions in a folder that has images/ beside it; None where it is no such folder."""
+    if not folder.is_dir():
+        return None
+    root = read_tree(folder).root
+    images = any(below.name.lower() == IMAGES for below in root.folders)
+    return find_table(root, CAPTION_TABLES, "captions") if images else None
+
+
 def read_dataset(folder: str | Path = CAPTIONING_DATA, cache: Path | None = None) -> CaptionDataset:
     """Read ``images/``, the table of captions beside it (``captions.csv``) and ``objects.jsonl``; open every photo.
 
@@ -123,7 +133,7 @@ def read_dataset(folder: str | Path = CAPTIONING_DATA, cache: Path | None = None
 
 
 def _images(tree: Tree) -> Folder:
-    found = [folder for folder in tree.root.folders if folder.name.lower() == "images"]
+    found = [folder for folder in tree.root.folders if folder.name.lower() == IMAGES]
     if len(found) != 1:
         missing = "no folder" if not found else "several folders called"
         raise AtlasError(f"{tree.root.path} has {missing} images/: the photos to caption belong there, {INSTEAD}")

@@ -67,16 +67,21 @@ def import_(
 
 @app.command()
 def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -> None:
-    """Look at a folder as prepare would: its layout, splits, and every file that would be left out. Writes nothing.
+    """Look at a folder as the pipeline would: layout, splits, every file that would be left out. Writes nothing.
 
-    What DVC cannot store is named first: `dvc add` fails on it, or waits for ever.
+    What DVC cannot store is named first: `dvc add` fails on it, or waits for ever. A folder with images/ and a table
+    captions.csv is read as data/captioning.
     """
+    from vit_atlas.captioning.dataset import captions_table
     from vit_atlas.data.prepare import prepare
     from vit_atlas.data.storable import not_storable
 
     if folder.is_dir() and (problems := not_storable(folder)):
         lines = _table("DVC cannot store", [f"{name}: {reason}" for name, reason in problems])
         typer.echo("\n".join([*lines[1:], ""]))
+    if captions_table(folder):
+        typer.echo("\n".join(_captioning_report(folder)))
+        return
     prepared = prepare(folder, _data_settings())
     typer.echo("\n".join(_report(folder, prepared)))
 
@@ -105,6 +110,21 @@ def _report(folder: Path, prepared: "Prepared") -> list[str]:
         lines += _table(title, shown)
     lines += _table("ignored", list(layout.ignored))
     return lines + _table("notes", list(layout.notes)) + _table("warnings", metrics["warnings"])
+
+
+def _captioning_report(folder: Path) -> list[str]:
+    from vit_atlas.captioning.dataset import read_dataset
+
+    dataset = read_dataset(folder)
+    splits = [photo.split for photo in dataset.photos]
+    counts = ", ".join(f"{splits.count(split)} {split}" for split in ("train", "val", "test"))
+    lines = [
+        f"{printable(str(folder))}: captions, {len(splits)} photos ({counts}, {splits.count('')} without a caption), "
+        f"{sum(len(photo.captions) for photo in dataset.photos)} captions, "
+        f"{sum(len(photo.things) for photo in dataset.photos)} masks of nouns"
+    ]
+    lines += _table("left out", [f"{item.file}: {item.reason}" for item in dataset.left_out])
+    return lines + _table("warnings", list(dataset.warnings))
 
 
 def _pairs(files: Iterable[str], details: Iterable[str]) -> list[str]:
