@@ -266,3 +266,13 @@ def read_or_refuse(folder: Path, table: str) -> None:
     assert {photo.name for photo in found.photos} == {"a.jpg", "sub/c.png"}
     assert all(caption.strip() and "\n" not in caption for photo in found.photos for caption in photo.captions)
     assert all(thing.path.is_file() for photo in found.photos for thing in photo.things)
+
+
+def test_training_without_a_table_of_captions_says_that_it_is_missing(folder: Path) -> None:
+    (folder / "captions.csv").unlink(missing_ok=True)
+    dataset = read_dataset(folder)
+    with pytest.raises(AtlasError, match=r"no photo has a caption: data/captioning/captions.csv is missing or empty"):
+        dataset.of_split("train")
+    write(folder, "a.jpg,x,train", "b.jpg,x,val")
+    with pytest.raises(AtlasError, match=r"has no usable photo in the split `test`"):
+        read_dataset(folder).of_split("test")

@@ -66,10 +66,11 @@ class CaptionDataset:
         """
         found = [photo for photo in self.photos if photo.split == name]
         if not found:
-            raise AtlasError(
-                f"{CAPTIONING_DATA / CAPTION_TABLES[0]} has no usable photo in the split `{name}`: train, val and "
-                f"test each need one; add some, {INSTEAD}"
-            )
+            table = CAPTIONING_DATA / CAPTION_TABLES[0]
+            what = f"{table} has no usable photo in the split `{name}`: train, val and test each need one"
+            if not any(photo.captions for photo in self.photos):
+                what = f"no photo has a caption: {table} is missing or empty (columns image,caption[,split])"
+            raise AtlasError(f"{what}; add some, {INSTEAD}")
         return found
 
 
