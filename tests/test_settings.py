@@ -103,6 +103,8 @@ def test_hopeless_key_gets_the_list_of_known_ones(tmp_path: Path) -> None:
         ("captioner", {"heads": 3}, "`captioner.heads` is 3, expected a divisor of captioner.width, which is 128"),
         ("captioner", {"width": 17, "heads": 17}, "`captioner.heads` is 17, expected a divisor of captioner.width"),
         ("captioner", {"layers": ["a"]}, "`captioner.layers` is 'a', expected an integer"),
+        ("attention", {"photos": []}, "`attention.photos` is [], expected 'auto' or at least one entry"),
+        ("captions", {"photos": []}, "`captions.photos` is [], expected 'auto' or at least one entry"),
     ],
 )
 def test_wrong_value_is_named_with_its_key(section: str, values: dict[str, Any], told: str) -> None:

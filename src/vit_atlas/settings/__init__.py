@@ -181,7 +181,7 @@ class EmbeddingsSettings(Section):
 class AttentionSettings(Section):
     """What attn-viz draws."""
 
-    photos: Literal["auto"] | tuple[str, ...]
+    photos: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)]
     """File names of photos to draw, or `auto`: some right, some wrong, spread over the classes."""
     count: Shown
     """How many photos `auto` chooses."""
@@ -310,7 +310,7 @@ class CaptionsSettings(Section):
     """A caption that has not ended by then is cut and marked."""
     length_penalty: Number
     """Captions compete by their log-probability divided by length to this power."""
-    photos: Literal["auto"] | tuple[str, ...]
+    photos: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)]
     """File names (under images/) of photos to draw, or `auto`: spread over the test photos, or all without captions."""
     count: Shown
     """How many photos `auto` chooses."""
