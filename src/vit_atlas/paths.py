@@ -60,6 +60,8 @@ REPORT = Path("report/index.html")
 
 CHECKPOINTS = Path(".checkpoints")
 """Training checkpoints: outside DVC's outs, so that an interrupted stage finds them again."""
+TRAINING_RECORD = CHECKPOINTS / "training.json"
+"""How the last training on this machine went."""
 
 VERIFY_CACHE = Path(".verify-cache")
 CAPTION_VERIFY_CACHE = VERIFY_CACHE / "captioning"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from transformers import EvalPrediction, pipeline
+from transformers import pipeline
 
 from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
@@ -22,7 +22,8 @@ from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.paths import CHECKPOINTS, CLASSES, HISTORY, MANIFEST, MODEL, TRUNK_CACHE
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
-from vit_atlas.training.loop import NetworkTrainer, class_weights, validation_results
+from vit_atlas.training.loop import NetworkTrainer
+from vit_atlas.training.record import read_training
 
 CLASSES_MADE = ["blue", "red"]
 SPLITS = ["train"] * 5 + ["val"] * 2 + ["test"]
@@ -99,7 +100,11 @@ def test_learns_colours_and_leaves_nothing_behind(project: Path, trainable_block
     assert history["val_accuracy"].count() == 6
     assert history["val_accuracy"].max() == 1.0
     assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
-    assert [path.name for path in (project / CHECKPOINTS).iterdir()] == ["finetune.lock"]
+    assert {path.name for path in (project / CHECKPOINTS).iterdir()} == {"finetune.lock", "training.json"}
+    record = read_training()
+    assert record is not None
+    assert (record.precision, record.resumed) == ("float32", False)
+    assert record.seconds > 0
     assert not TRUNK_CACHE.exists()
 
 
@@ -381,21 +386,3 @@ def test_rare_classes_count_as_much(project: Path, way: dict[str, str], monkeypa
     assert outputs() == expected
     run()
     assert outputs() != expected
-
-
-def test_class_weights_are_scikit_learns() -> None:
-    from sklearn.utils.class_weight import compute_class_weight
-
-    labels = [0] * 6 + [1] * 3 + [2]
-    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    np.testing.assert_allclose(class_weights(labels).numpy(), expected, rtol=1e-6)
-    assert np.mean([expected[label] for label in labels]) == pytest.approx(1)
-
-
-def test_balanced_accuracy_is_the_mean_over_classes() -> None:
-    logits = np.eye(2)[[0, 0, 0, 0]]
-    found = validation_results(EvalPrediction(predictions=logits, label_ids=np.array([0, 0, 0, 1])))
-    assert (found["accuracy"], found["balanced_accuracy"]) == (0.75, 0.5)
-    losses = -np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
-    expected = (losses[:3, 0].mean() + losses[3, 1]) / 2
-    assert found["balanced_loss"] == pytest.approx(expected)

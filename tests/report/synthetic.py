@@ -79,7 +79,8 @@ def fill(name: str = "cat") -> None:
 
 def write_metrics(name: str) -> None:
     """metrics/*.json."""
-    write_json("metrics/prepare.json", {"photos": 9, "classes": 2, "rejected": {"<b>.gif": "animated"}})
+    counts = {"photos": 9, "classes": 2, "train": 4, "val": 1, "test": 4}
+    write_json("metrics/prepare.json", counts | {"rejected_count": 1, "rejected": {"<b>.gif": "animated"}})
     write_json("metrics/evaluate.json", EVALUATE)
     write_json("metrics/embeddings.json", {"rank_correlation_after": -0.2, "relative_change": 0.01})
     write_json("metrics/attention.json", ATTENTION)

@@ -156,13 +156,28 @@ def test_photo_layer_head_and_token_are_chosen(opened: Open) -> None:
         assert "taken for NA" in page.locator("#attention-guess").inner_text()
         page.locator("#attention-layers button").nth(0).click()
         page.locator("#attention-heads button").nth(2).click()
-        assert reading(page, "attention").startswith("Class token, layer 1, head 1:")
-        point(page, "attention", 0, 0)
-        assert "mean of 2 heads" in reading(page, "attention")
-        assert "Single heads of patches are kept for layer 2." in reading(page, "attention")
-        page.mouse.move(2, 2)
+        assert reading(page, "attention").startswith("Class token, layer 1, head 2:")
         page.locator("#attention-from").select_option(label="register 1")
-        assert reading(page, "attention").startswith("Register 1, layer 1, head 1:")
+        assert reading(page, "attention").startswith("Register 1, layer 1, head 2:")
+
+
+def test_the_outline_and_the_heads_belong_to_the_map_on_show(opened: Open) -> None:
+    """Single heads of patches are kept for one layer: elsewhere the mean is on show, and so it is outlined."""
+    with opened() as page:
+        page.locator("#attention-layers button").nth(0).click()
+        page.locator("#attention-heads button").nth(2).click()
+        point(page, "attention", 0, 0)
+        page.mouse.down()
+        page.mouse.up()
+        assert "mean of 2 heads" in reading(page, "attention")
+        assert page.locator('#attention-heads [aria-checked="true"]').inner_text() == "mean"
+        assert page.locator("#attention-heads canvas:visible").count() == 3
+        assert "single heads of patches are kept" in page.locator("#attention-heads-note").inner_text()
+        page.locator("#attention-heads button").nth(1).click()
+        assert "layer 2, head 1" in reading(page, "attention")
+        assert page.locator('#attention-heads [aria-checked="true"]').inner_text() == "1"
+        assert page.locator('#attention-layers [aria-checked="true"]').inner_text() == "2"
+        assert page.locator("#attention-heads-note").inner_text() == ""
 
 
 def test_radio_groups_follow_the_arrow_keys(opened: Open) -> None:
@@ -247,7 +262,10 @@ def test_both_schemes_have_contrast_and_the_button_changes_over(opened: Open, sc
                 assert contrast(page, ink, paper) >= 4.5, (ink, paper)
         assert contrast(page, "--warn", "--warn-paper") >= 4.5
         assert contrast(page, "--warn", "--paper") >= 4.5
+        other = "Light mode" if scheme == "dark" else "Dark mode"
+        assert page.locator("#scheme").inner_text() == other
         page.locator("#scheme").click()
+        assert page.locator("#scheme").inner_text() != other
         assert luminance(page, "--paper") > 0.8 if scheme == "dark" else luminance(page, "--paper") < 0.2
 
 
@@ -311,7 +329,7 @@ def test_a_fine_grid_is_explored_in_blocks_and_many_classes_can_be_scrolled(open
 def test_without_scripts_the_numbers_can_be_read(opened: Open) -> None:
     with opened(java_script_enabled=False) as page:
         text = page.locator("main").inner_text()
-        assert "The fine-tuned model is right on 90.0% of 200 test photos" in text
+        assert "The fine-tuned model, trained on 4 photos, is right on 90.0% of 200 test photos" in text
         assert "need JavaScript" in text
 
 

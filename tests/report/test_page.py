@@ -22,8 +22,9 @@ from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture
 from vit_atlas.report.result import headline, numbers
 from vit_atlas.settings import NoCaptionerSettings
+from vit_atlas.training.record import record_training
 
-from .synthetic import ATTENTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
+from .synthetic import ATTENTION, CAPTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
 
 STAGE = Path(__file__).parents[2] / "stages" / "report.py"
 SETTINGS = tiny_settings(model={"name": "google/vit"})
@@ -230,8 +231,8 @@ def test_the_headline_claims_no_more_than_the_interval(low: float, high: float, 
 def test_the_distance_to_the_reference_is_told(distance: float, words: str) -> None:
     metrics = EVALUATE | {"reference_accuracy": 0.948, "distance_to_reference": distance}
     assert words in headline(metrics)
-    assert numbers(metrics)[2].value == f"{distance * 100:+.1f}"
-    assert "none is set" in numbers(EVALUATE)[2].note
+    assert numbers(metrics, {})[2].value == f"{distance * 100:+.1f}"
+    assert "none is set" in numbers(EVALUATE, {})[2].note
 
 
 def test_large_pictures_are_embedded_smaller(folder: Path) -> None:
@@ -269,3 +270,43 @@ def test_the_stage_writes_the_page_and_a_missing_result_for_mlflow_is_only_a_war
     assert "<h2" in Path("report/index.html").read_text()
     assert capsys.readouterr().err.count("warning:") == 1
     assert read_json("metrics/evaluate.json") == EVALUATE
+
+
+def test_the_caption_score_the_training_and_the_choice_of_photos_are_told(folder: Path) -> None:
+    fill()
+    write_json("metrics/caption.json", CAPTION | {"bleu_4": 0.3377, "cider": 2.7487, "photos_with_captions": 200})
+    counts = {"photos": 960, "classes": 12, "train": 600, "val": 120, "test": 240, "rejected_count": 3}
+    write_json("metrics/prepare.json", counts | {"rejected": {}})
+    record_training("a processor, 2 threads", "float32", 191.0, resumed=False)
+    write_json("metrics/attention.json", ATTENTION | {"best_head.miou": 0.7, "best_head.head": 4})
+    page = Page(render_report(SETTINGS))
+    for text in (
+        "0.338",
+        "CIDEr 2.75; on 200 photos that people captioned",
+        "trained on 600 photos,",
+        "600 to train, 120 to choose the epoch, 240 to test",
+        "3: build/prepared/rejected.csv tells the reason of each",
+        "in 3 min, on a processor, 2 threads, in float32",
+        "half of them are wrong guesses",
+    ):
+        assert text in page.text
+    assert "best head (head 5)" in {row["name"] for row in page.data["chart-score-1"]["data"]["values"]}
+
+
+def test_a_record_of_another_training_is_not_told(folder: Path) -> None:
+    fill()
+    record_training("a processor", "float32", 10.0, resumed=False)
+    Path("build/history.csv").write_text("step,train_loss\n1,2.0\n")
+    text = Page(render_report(SETTINGS)).text
+    assert "when and on what is not known here" in text
+    assert "a processor" not in text
+
+
+def test_one_epoch_makes_a_chart_that_can_be_read(folder: Path) -> None:
+    fill()
+    Path("build/history.csv").write_text("step,train_loss,val_loss,val_accuracy\n1,2.0,,\n2,1.0,1.5,0.333\n")
+    chart = Page(render_report(SETTINGS)).data["chart-validation"]
+    colour, y = (chart["layer"][0]["encoding"][name] for name in ("color", "y"))
+    assert colour["scale"]["domain"] == ["validation"]
+    assert colour["legend"] is None
+    assert y["scale"] == {"domain": [0, 1]}

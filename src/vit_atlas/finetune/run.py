@@ -1,6 +1,7 @@
 """One fine-tuning from settings and manifest to build/model and build/history.csv."""
 
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from vit_atlas.finetune.head import start_from_probe
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import write_card
-from vit_atlas.models.classifier import Classifier, load_pretrained
+from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
@@ -26,6 +27,7 @@ from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.processes import from_first, is_first, joined
+from vit_atlas.training.record import record_training
 
 STARTING_POINT_KEPT = (
     "no epoch was better on the validation photos than the starting point (the linear probe's head on the pretrained "
@@ -55,7 +57,8 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
     initial = classifier.model.state_dict()
     checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial, code_hash(__name__))))
-    if settings.head_init == "probe" and from_first(checkpoints.latest) is None:
+    started, resumed = time.monotonic(), from_first(checkpoints.latest) is not None
+    if settings.head_init == "probe" and not resumed:
         start_from_probe(classifier, train, val, settings.batch_size)
     photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))
     with _stream(sections) as stream, deterministic():
@@ -72,6 +75,9 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
                 write_card(folder, sections, manifest, history[history["step"] == best.step])
             write_history(history, HISTORY)
             write_history(history.dropna(subset=["val_loss"]), VALIDATION)
+            args = training_arguments(settings, len(train), checkpoints)
+            precision = "bfloat16" if args.bf16 else "float32"
+            record_training(device_name(args.device), precision, time.monotonic() - started, resumed)
     if is_first():
         checkpoints.remove()
 

@@ -4,6 +4,7 @@ A classifier's folder is an ordinary Hugging Face one: ``transformers.pipeline("
 the same predictions as :meth:`Classifier.pixel_values` and the model do.
 """
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,17 @@ class Classifier:
 def device() -> torch.device:
     """The GPU where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(where: torch.device) -> str:
+    """The name of the GPU, or of the processor with the threads that torch uses."""
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    described = Path("/proc/cpuinfo").read_text(errors="replace") if Path("/proc/cpuinfo").is_file() else ""
+    names = [line.partition(":")[2].strip() for line in described.splitlines() if line.startswith("model name")]
+    threads = torch.get_num_threads()
+    name = names[0] if names else platform.machine()
+    return f"{name}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) -> Classifier:

@@ -11,7 +11,7 @@ from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES
 from vit_atlas.data.manifest import read_classes
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.frames import read_csv
-from vit_atlas.report.explore import distance_rows
+from vit_atlas.report.explore import distance_rows, method_label
 from vit_atlas.report.payload import plain, records
 
 Spec = dict[str, Any]
@@ -63,14 +63,14 @@ def loss() -> Spec | None:
     if history is None:
         return None
     rows = _series(history, {"train_loss": "training", "val_loss": "validation"})
-    return _lines("Loss while fine-tuning", rows, "cross-entropy", zero=True)
+    return _lines("Loss while fine-tuning", rows, "cross-entropy", {"zero": True})
 
 
 def validation_accuracy() -> Spec | None:
     """Validation accuracy by step."""
     history = _history()
     rows = [] if history is None else _series(history, {"val_accuracy": "validation"})
-    return _lines("Validation accuracy while fine-tuning", rows, "accuracy", zero=False) if rows else None
+    return _lines("Validation accuracy while fine-tuning", rows, "accuracy", {"domain": [0, 1]}) if rows else None
 
 
 def confusion() -> Spec | None:
@@ -157,9 +157,10 @@ def method_scores(attention: Metrics) -> list[Spec]:
     order = sorted(METHODS.values(), key=lambda method: -(attention.get(f"{method.name}.miou") or -1.0))
     found = []
     for score, title in {**SCORES, "faithfulness": FAITHFULNESS}.items():
+        labelled = [(method_label(method.name, attention), method) for method in order]
         rows = [
-            _interval(method.label, attention, f"{method.name}.{score}") | {"blind": method.baseline}
-            for method in order
+            _interval(label, attention, f"{method.name}.{score}") | {"blind": method.baseline}
+            for label, method in labelled
         ]
         rows = [row for row in rows if row["value"] is not None]
         if rows:
@@ -222,16 +223,20 @@ def _points(x: Spec, y: Spec) -> list[Spec]:
     ]
 
 
-def _lines(text: str, rows: list[dict[str, Any]], title: str, zero: bool) -> Spec:
+def _lines(text: str, rows: list[dict[str, Any]], title: str, scale: Spec) -> Spec:
+    colours = {"training": FIRST, "validation": SECOND}
+    present = [name for name in colours if any(row["series"] == name for row in rows)]
+    steps = {"format": "d", "tickMinStep": 1}
     encoding = {
-        "x": {"field": "step", "type": "quantitative", "title": "training step"},
-        "y": {"field": "value", "type": "quantitative", "title": title, "scale": {"zero": zero}},
+        "x": {"field": "step", "type": "quantitative", "title": "training step", "axis": steps},
+        "y": {"field": "value", "type": "quantitative", "title": title, "scale": scale},
         "color": {
             "field": "series",
             "type": "nominal",
             "title": None,
-            "scale": {"domain": ["training", "validation"], "range": [FIRST, SECOND]},
-            "legend": {"orient": "top"},
+            "scale": {"domain": present, "range": [colours[name] for name in present]},
+            # A single line is named by the chart's own caption.
+            "legend": {"orient": "top"} if len(present) > 1 else None,
         },
     }
     dots = {

@@ -1,11 +1,13 @@
 """The explorers' data: attention of photos, similarities of positions, words of captions; None where there is none."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vit_atlas import paths
+from vit_atlas.attention.methods import METHODS
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.arrays import COSINE_LEVELS, pack_maps, read_arrays
 from vit_atlas.io.files import read_json
@@ -49,7 +51,7 @@ def attention(metrics: Metrics) -> dict[str, Any] | None:
         photos.append(plain(photo | {"photo": thumbnail} | packed))
     common = {key: content[key] for key in ("special", "layers", "heads", "layer", "grid", "cell", "cells")}
     common["methods"] = [
-        {"name": name, "label": content["methods"][name], "note": _score(metrics, name)} for name in names
+        {"name": name, "label": method_label(name, metrics), "note": _score(metrics, name)} for name in names
     ]
     return {"common": plain(common), "photos": photos, "left_out": len(content["photos"]) - len(photos)}
 
@@ -115,6 +117,12 @@ def captions() -> dict[str, Any] | None:
             | (blob(own) if own else {})
         )
     return plain({"photos": photos, "view": content["view"], "captioner": content["captioner"]})
+
+
+def method_label(name: str, metrics: Mapping[str, Any]) -> str:
+    """What the page calls a map method; of a chosen head, which one it is (from 1)."""
+    head = metrics.get(f"{name}.head")
+    return METHODS[name].label + ("" if head is None else f" (head {head + 1})")
 
 
 def _belongs(name: str, index: int) -> bool:

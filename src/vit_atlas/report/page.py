@@ -1,18 +1,16 @@
 """Gathering what the stages wrote and putting it on one page; what is missing is said, not hidden."""
 
-import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as package_version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vit_atlas import __version__, paths
+from vit_atlas import paths
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
-from vit_atlas.provenance import METRICS, data_hash, read_commit, read_lock
+from vit_atlas.provenance import METRICS
 from vit_atlas.report import charts, explore, inline
+from vit_atlas.report.facts import facts, why_captions, why_photos
 from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
 from vit_atlas.report.result import effects, headline, missing_parts, numbers
@@ -20,9 +18,6 @@ from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
 Metrics = dict[str, Any]
-
-PACKAGES = ("torch", "transformers", "dvc", "mlflow")
-"""Packages whose versions the page tells."""
 
 LISTED = 12
 """Mistakes in the table beside their pictures."""
@@ -51,8 +46,8 @@ def render_report(settings: Settings) -> str:
         scripts=inline.scripts(),
         chart_library=inline.chart_library(),
         palettes=inline.palettes(),
-        headline=headline(metrics.get("evaluate")),
-        cards=numbers(evaluate),
+        headline=headline(metrics.get("evaluate"), metrics.get("prepare", {}).get("train")),
+        cards=numbers(evaluate, metrics.get("caption", {})),
         evaluate=evaluate,
         claims=claims(metrics),
         claims_missing=missing(metrics),
@@ -80,7 +75,9 @@ def render_report(settings: Settings) -> str:
         classes=_per_class(),
         warnings=evaluate.get("warnings", []),
         tables={name: rows(content) for name, content in metrics.items() if captions_on or name != "caption"},
-        facts=_facts(settings),
+        facts=facts(settings, metrics.get("prepare", {})),
+        why_photos=why_photos(settings.attention),
+        why_captions=why_captions(settings.captions),
         settings=settings.model_dump(mode="json"),
         missing_parts=missing_parts(metrics, attention, captions),
     )
@@ -120,23 +117,3 @@ def _per_class() -> list[dict[str, Any]]:
         return []
     table = plain(records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for"))))
     return [row | {"recall": f"{Estimate.read(row, 'recall') or Estimate():.3f}"} for row in table]
-
-
-def _facts(settings: Settings) -> list[tuple[str, str]]:
-    commit = read_commit()
-    changed = " with uncommitted changes" if commit and commit.dirty else ""
-    facts = [
-        ("Pretrained model", settings.model.name),
-        ("Data (DVC's hash)", data_hash(read_lock()) or "unknown: data/ is not tracked by DVC"),
-        ("Code", f"commit {commit.sha[:12]}{changed}" if commit else "not under git"),
-        ("vit-atlas", __version__),
-        ("Python", platform.python_version()),
-    ]
-    return facts + [(name, _version(name)) for name in PACKAGES]
-
-
-def _version(name: str) -> str:
-    try:
-        return package_version(name)
-    except PackageNotFoundError:
-        return "not installed"

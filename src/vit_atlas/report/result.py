@@ -28,12 +28,18 @@ class Number:
     note: str
 
 
-def headline(evaluate: Metrics | None) -> str:
-    """Say in a sentence or two how good the model is, and whether it beats the linear probe beyond chance."""
+def headline(evaluate: Metrics | None, trained_on: int | None = None) -> str:
+    """Say in a sentence or two how good the model is, and whether it beats the linear probe beyond chance.
+
+    Args:
+        evaluate: its metrics file; None where there is none.
+        trained_on: photos of the training split, where that is known.
+    """
     if not evaluate:
         return "metrics/evaluate.json is missing: the model has not been evaluated yet."
     accuracy, gain = (Estimate.read(evaluate, name) or Estimate() for name in ("accuracy", "accuracy_minus_probe"))
-    text = f"The fine-tuned model is right on {accuracy.value:.1%} of {evaluate['photos']} test photos"
+    training = "" if trained_on is None else f", trained on {trained_on} photos,"
+    text = f"The fine-tuned model{training} is right on {accuracy.value:.1%} of {evaluate['photos']} test photos"
     text += f" (95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}). " if accuracy.low is not None else ". "
     if "probe_accuracy" in evaluate:
         text += f"A linear probe on the pretrained features reaches {evaluate['probe_accuracy']:.1%}: "
@@ -45,10 +51,19 @@ def headline(evaluate: Metrics | None) -> str:
     return text
 
 
-def numbers(evaluate: Metrics) -> list[Number]:
+def numbers(evaluate: Metrics, caption: Metrics) -> list[Number]:
     """The numbers at the top of the page; the distances say so where there is nothing to be distant from."""
-    if not evaluate:
+    return (_evaluated(evaluate) if evaluate else []) + _captioned(caption)
+
+
+def _captioned(caption: Metrics) -> list[Number]:
+    if caption.get("bleu_4") is None:
         return []
+    note = f"CIDEr {caption['cider']:.2f}; on {caption['photos_with_captions']} photos that people captioned"
+    return [Number(f"{caption['bleu_4']:.3f}", "captions, BLEU-4", note)]
+
+
+def _evaluated(evaluate: Metrics) -> list[Number]:
     accuracy, gain = (Estimate.read(evaluate, name) or Estimate() for name in ("accuracy", "accuracy_minus_probe"))
     found = [Number(f"{accuracy.value:.1%}", "test accuracy", _interval(accuracy, "{:.1%}"))]
     balanced = Estimate.read(evaluate, "balanced_accuracy")

@@ -81,15 +81,14 @@
       const label = common.methods.find((item) => item.name === state.method).label;
       return where ? `${where}: ${Atlas.percent(shown.values[patch] / (peak || 1))} of the highest value of ${label}.` : `${label}: shares of its highest value.`;
     }
-    const kept = patch === null || state.head < 0 || state.layer === common.layer;
-    const head = state.head < 0 || !kept ? `mean of ${common.heads} heads` : `head ${state.head}`;
+    const kept = state.head < 0 || hasHeads(patch, state.layer);
+    const head = state.head < 0 || !kept ? `mean of ${common.heads} heads` : `head ${state.head + 1}`;
     const from = where || common.special[state.special].replace(/^./, (letter) => letter.toUpperCase());
     const best = shown.values.indexOf(peak);
     const target = Atlas.place(best, shown.columns);
     const what = shown.wide > 1 ? "block" : "patch";
     const times = (peak * shown.values.length).toFixed(peak * shown.values.length < 9.95 ? 1 : 0);
-    const note = kept ? "" : ` Single heads of patches are kept for layer ${common.layer + 1}.`;
-    return `${from}, layer ${state.layer + 1}, ${head}: looks most at the ${what} in ${target}, ${Atlas.percent(peak)} of its attention, ${times} times an even share.${note}`;
+    return `${from}, layer ${state.layer + 1}, ${head}: looks most at the ${what} in ${target}, ${Atlas.percent(peak)} of its attention, ${times} times an even share.`;
   }
 
   function draw() {
@@ -107,17 +106,23 @@
     drawStrips(state.method ? null : patch);
   }
 
-  // Layers and heads are the attention's own, also while the map of another method is on show.
+  // Heads of patches are kept for one layer; elsewhere a patch has the mean of all heads.
+  function hasHeads(patch, layer) {
+    return patch === null || layer === common.layer;
+  }
+
+  // Layers and heads are the attention's own, also while the map of another method is on show. Where the patch has no
+  // single heads, theirs are the class token's, and the outline is around the mean, which is what the map shows.
   function drawStrips(patch) {
     const shown = state.method;
     state.method = "";
-    const hasHeads = (layer) => patch === null || layer === common.layer;
-    layerStrip.forEach((canvas, layer) => drawSmall(canvas, patch, layer, hasHeads(layer) ? state.head : -1));
-    headStrip.forEach((canvas, place) => {
-      const known = place === 0 || hasHeads(state.layer);
-      canvas.classList.toggle("unknown", !known);
-      if (known) drawSmall(canvas, patch, state.layer, place - 1);
-    });
+    const known = hasHeads(patch, state.layer);
+    layerStrip.forEach((canvas, layer) => drawSmall(canvas, patch, layer, hasHeads(patch, layer) ? state.head : -1));
+    headStrip.forEach((canvas, place) => drawSmall(canvas, known || place === 0 ? patch : null, state.layer, place - 1));
+    heads.mark(known ? state.head : -1);
+    byId("heads-note").textContent = known
+      ? ""
+      : `Of the class token. Choosing one shows the patch in layer ${common.layer + 1}, where single heads of patches are kept.`;
     state.method = shown;
   }
 
@@ -199,10 +204,14 @@
   );
   const heads = strip(
     "heads",
-    [[-1, "mean", "Mean of all heads"], ...Array.from({ length: common.heads }, (_, head) => [head, String(head), `Head ${head}`])],
+    [[-1, "mean", "Mean of all heads"], ...Array.from({ length: common.heads }, (_, head) => [head, String(head + 1), `Head ${head + 1}`])],
     (head) => {
       attentionAgain();
       state.head = head;
+      if (head >= 0 && !hasHeads(board.cell, state.layer)) {
+        state.layer = common.layer;
+        layers.mark(state.layer);
+      }
       draw();
     },
   );

@@ -86,7 +86,8 @@ window.Atlas = (function () {
       const dark = chosen === null ? system.matches : chosen === "dark";
       document.documentElement.style.colorScheme = chosen || "";
       document.documentElement.dataset.scheme = dark ? "dark" : "light";
-      button.setAttribute("aria-pressed", String(dark));
+      // The button says what it does, which is the mode that is not on.
+      button.textContent = dark ? "Light mode" : "Dark mode";
     }
     button.addEventListener("click", () =>
       timed("scheme", () => {
