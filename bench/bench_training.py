@@ -93,7 +93,7 @@ def trainer_steps(classifier: Classifier, photos: Manifest, batch_size: int, tra
     settings = settings_for(batch_size, trainable)
     processor = classifier.processor
     augment = AugmentSettings(
-        policy="autoaugment", crop_scale=(0.08, 1.0), crop_ratio=(0.75, 1.3333), horizontal_flip=0.5
+        policy="autoaugment", crop_scale=(0.08, 1.0), crop_ratio=(0.75, 1.3333), horizontal_flip=0.5, seed=0
     )
     augmentation = PhotoAugmentation(
         augment, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, 0

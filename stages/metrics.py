@@ -6,23 +6,20 @@ from vit_atlas.data import summary as prepared
 from vit_atlas.evaluation import summary as evaluation
 from vit_atlas.interventions import summary as interventions
 from vit_atlas.io.summary import write_summary
+from vit_atlas.repeats import summary as repeats
+from vit_atlas.repeats.seeds import forget_others
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
-SUMMARIES = (
-    prepared.summarise,
-    evaluation.summarise,
-    attention.summarise_embeddings,
-    attention.summarise,
-    interventions.summarise,
-    captions.summarise,
-)
+SUMMARIES = (prepared, evaluation, repeats, interventions, captions)
 
 
 def main() -> None:
     settings = load_settings()
-    for summarise in SUMMARIES:
-        write_summary(summarise(settings))
+    forget_others(settings.finetune)
+    write_summary(attention.summarise_embeddings(settings))
+    for part in SUMMARIES:
+        write_summary(part.summarise(settings))
 
 
 if __name__ == "__main__":

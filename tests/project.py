@@ -91,7 +91,7 @@ class Project:
 
     def repro(self) -> list[str]:
         """`dvc repro`; returns the names of the stages whose command ran."""
-        return re.findall(r"Running stage '([\w-]+)'", self.run("dvc", "repro").stdout)
+        return re.findall(r"Running stage '([\w@-]+)'", self.run("dvc", "repro").stdout)
 
     def changed_stages(self) -> set[str]:
         """The stages that `dvc status` calls changed because of their own params, deps or outs."""

@@ -21,6 +21,7 @@ LIGHT = (
     "vit_atlas.evaluation.summary",
     "vit_atlas.interventions.summary",
     "vit_atlas.data.summary",
+    "vit_atlas.repeats.seeds",
 )
 
 

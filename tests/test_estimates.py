@@ -98,3 +98,57 @@ def test_written_read_and_shown() -> None:
 )
 def test_verdict_needs_the_interval_on_one_side(estimate: Estimate, verdict: str) -> None:
     assert estimate.above(0.5) == verdict
+
+
+def share(totals: np.ndarray) -> np.ndarray:
+    return np.asarray(totals[:, 0] / totals[:, 1])
+
+
+def played(generator: np.random.Generator, trainings: int, by_seed: float, by_photo: float) -> np.ndarray:
+    """Values (trainings, photos, 2) around zero, which differ by training, by photo, and by chance."""
+    values = generator.normal(0, by_seed, (trainings, 1)) + generator.normal(0, by_photo, 100)
+    values = values + generator.normal(0, 0.2, (trainings, 100))
+    return np.stack([values, np.ones_like(values)], axis=-1)
+
+
+@pytest.mark.parametrize("trainings", [2, 3, 5])
+@pytest.mark.parametrize(("by_seed", "by_photo"), [(0.3, 0.4), (0.05, 0.4), (0.0, 0.4)])
+def test_intervals_over_trainings_hold_the_truth_whichever_chance_is_larger(
+    trainings: int, by_seed: float, by_photo: float
+) -> None:
+    generator = np.random.default_rng(trainings)
+    holding = 0
+    for _ in range(300):
+        found = Estimate.over_trainings(played(generator, trainings, by_seed, by_photo), share, samples=300)
+        assert found.low is not None
+        assert found.high is not None
+        holding += found.low <= 0 <= found.high
+    # So few trainings tell little of their own spread: nearly 19 in 20 is what they can give.
+    assert holding / 300 >= {2: 0.86, 3: 0.88, 5: 0.91}[trainings]
+
+
+def test_photos_alone_would_be_too_sure_of_themselves() -> None:
+    generator = np.random.default_rng(0)
+    rows = played(generator, 5, by_seed=0.3, by_photo=0.1)
+    alone, both = Estimate.mean(rows[0, :, 0]), Estimate.over_trainings(rows, share)
+    assert alone.low is not None
+    assert alone.high is not None
+    assert both.low is not None
+    assert both.high is not None
+    assert both.high - both.low > 3 * (alone.high - alone.low)
+
+
+def test_over_equal_trainings_the_interval_is_that_over_photos() -> None:
+    one = (np.random.default_rng(0).random(200) < 0.7).astype(float)
+    found = Estimate.over_trainings(np.stack([np.stack([one, np.ones(200)], axis=-1)] * 3), share, samples=4000)
+    expected = Estimate.mean(one, samples=4000)
+    assert list(vars(found).values()) == pytest.approx(list(vars(expected).values()), abs=0.01)
+
+
+def test_one_training_shows_no_spread_and_none_no_value() -> None:
+    rows = np.ones((3, 4, 2))
+    assert Estimate.over_trainings(rows, share) == Estimate(1.0, 1.0, 1.0)
+    assert Estimate.over_trainings(rows[:1], share) == Estimate(1.0)
+    assert Estimate.over_trainings(0 * rows, share) == Estimate()
+    rows[0] = 0  # a training without a single such photo
+    assert Estimate.over_trainings(rows, share) == Estimate(1.0, 1.0, 1.0)

@@ -36,6 +36,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "crop_scale": [0.08, 1.0],
         "crop_ratio": [0.75, 1.3333],
         "horizontal_flip": 0.5,
+        "seed": 0,
     },
     FinetuneSettings: {
         "epochs": 3,
@@ -52,6 +53,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "trainable_blocks": 3,
         "cached_views": 3,
         "seed": 0,
+        "repeats": [],
         "workers": 0,
         "processes": 1,
         "checkpoint_steps": 50,

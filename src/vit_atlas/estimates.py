@@ -2,7 +2,8 @@
 
 One bootstrap and one policy for the whole project. The interval is the 95 % percentile interval over resampled photos.
 It is absent (None at both ends) where fewer than two photos have the number, for they cannot show a spread; where all
-photos have the same value, resampling shows none and both ends are that value.
+photos have the same value, resampling shows none and both ends are that value. Where a result holds several trainings,
+:meth:`Estimate.over_trainings` takes the chance of training into account as well.
 
 References:
     Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile intervals).
@@ -97,6 +98,52 @@ class Estimate:
             resampled = statistic(_resampled_totals(rows, samples, seed))
         low, high = np.nanquantile(resampled, [0.025, 0.975])
         return cls(value, float(low), float(high))
+
+    @classmethod
+    def over_trainings(
+        cls, rows: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray], samples: int = SAMPLES, seed: int = 0
+    ) -> "Estimate":
+        """Estimate the mean over trainings of a number of each, with an interval that holds both chances.
+
+        Trainings and photos are resampled apart (the pigeonhole bootstrap, Owen 2007), of T trainings T - 1 at a time,
+        without which the variance of so few would come out too small by (T - 1) / T (Rao and Wu 1988). The ends are
+        Student's t times the standard deviation of the resamples away from the mean, with the degrees of freedom that
+        belong to the share that trainings have in it (Satterthwaite 1946): where they differ much, few of them decide
+        little.
+
+        Args:
+            rows: (trainings, photos, K) what each photo adds to the K sums, the same photos in every training.
+            statistic: turns sums (N, K) into N values; NaN where there is no such value.
+            samples: resamples behind the interval.
+            seed: of the resampling.
+
+        References:
+            Owen 2007, The pigeonhole bootstrap, https://arxiv.org/abs/0712.1111
+            Rao and Wu 1988, Resampling inference with complex survey data
+            Satterthwaite 1946, An approximate distribution of estimates of variance components
+        """
+        from scipy.stats import t
+
+        with np.errstate(invalid="ignore", divide="ignore"):
+            each = statistic(rows.sum(axis=1))
+            rows, each = rows[np.isfinite(each)], each[np.isfinite(each)]
+            trainings, photos = rows.shape[:2]
+            if not trainings:
+                return cls()
+            value = float(each.mean())
+            if trainings < 2 or photos < 2:
+                return cls(value)
+            flat = np.moveaxis(rows, 0, 1).reshape(photos, -1)
+            totals = _resampled_totals(flat, samples, seed).reshape(samples, trainings, -1)
+            found = np.stack([statistic(totals[:, place]) for place in range(trainings)], axis=1)
+        drawn = np.random.default_rng([seed, 1]).integers(0, trainings, size=(samples, trainings - 1))
+        of_all = float(np.nanvar(np.nanmean(np.take_along_axis(found, drawn, axis=1), axis=1)))
+        of_trainings = min(float(each.var(ddof=1)) / trainings, of_all)
+        if of_all == 0:
+            return cls(value, value, value)
+        freedom = of_all**2 / (of_trainings**2 / (trainings - 1) + (of_all - of_trainings) ** 2 / (photos - 1))
+        reach = float(t.ppf(0.975, freedom)) * of_all**0.5
+        return cls(value, value - reach, value + reach)
 
     @classmethod
     def read(cls, metrics: Mapping[str, Any], name: str) -> "Estimate | None":

@@ -20,7 +20,11 @@ PREPARE_SUMMARY = PREPARED / "summary.json"
 """Counts and warnings of prepare, which the metrics stage hands on to git."""
 MODEL = Path("build/model")
 HISTORY = Path("build/history.csv")
-VALIDATION = Path("build/validation.csv")
+TRAININGS = Path("build/trainings")
+"""What the metrics stage needs of each training: the first one's validation, and everything of the repeats."""
+REPEATS = TRAININGS / "finetune"
+"""One folder a repeat of finetune, named by its seed."""
+VALIDATION = REPEATS / "first" / "validation.csv"
 """The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")
 PROBE = Path("build/probe.json")

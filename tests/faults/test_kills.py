@@ -10,7 +10,10 @@ import pytest
 
 from tests.faults.conftest import Workshop, hashes, set_params
 
-OUTS = {"finetune": ("build/model", "build/history.csv", "build/validation.csv"), "caption_train": ("build/captioner",)}
+OUTS = {
+    "finetune": ("build/model", "build/history.csv", "build/trainings/finetune/first/validation.csv"),
+    "caption_train": ("build/captioner",),
+}
 STEPS = {"finetune": 12, "caption_train": 12}
 EVERY = {"finetune": 2, "caption_train": 1}
 KINDS = ("step", "bytes", "event", "bytes", "event")

@@ -12,6 +12,7 @@ from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
 from vit_atlas.paths import CONFUSION, EVALUATE_METRICS, PER_CLASS, PREDICTIONS, PROBE, RELIABILITY
+from vit_atlas.repeats.seeds import finetune_tables, over_seeds
 from vit_atlas.settings import EvaluateSettings, Settings
 
 ENOUGH = 10
@@ -32,6 +33,7 @@ def summarise(settings: Settings) -> Summary:
     probe = read_json(PROBE)
     if probe["predictions"] is not None:
         metrics |= _probe(predictions, probe, settings.evaluate)
+    metrics |= _trainings(predictions, probe, settings)
     if settings.evaluate.reference_accuracy is not None:
         metrics["reference_accuracy"] = settings.evaluate.reference_accuracy
         metrics["distance_to_reference"] = metrics["accuracy"] - settings.evaluate.reference_accuracy
@@ -130,6 +132,26 @@ def _probe(predictions: pd.DataFrame, probe: dict[str, Any], settings: EvaluateS
         "probe_c": probe["strength"],
         **Estimate.mean(gain, **bootstrap).flat("accuracy_minus_probe"),
     }
+
+
+def _trainings(predictions: pd.DataFrame, probe: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Accuracy and its difference to the probe's over all trainings, and of each; nothing where there is one alone."""
+    tables = finetune_tables(settings.finetune, predictions, "predictions.csv", TEXTS)
+    if len(tables) == 1:
+        return {}
+    order = predictions["image_id"]
+    right = np.stack([table.set_index("image_id").loc[order, "correct"].to_numpy(float) for table in tables.values()])
+    values = {"accuracy": right}
+    if probe["predictions"] is not None:
+        values["accuracy_minus_probe"] = right - (predictions["label"] == probe["predictions"]).to_numpy(float)
+    metrics: dict[str, Any] = {"trainings": len(tables)}
+    for name, rows in values.items():
+        metrics |= over_seeds(name, rows, settings.evaluate.bootstrap_samples, settings.evaluate.seed)
+    metrics["by_seed"] = {
+        str(seed): {name: float(rows[place].mean()) for name, rows in values.items()}
+        for place, seed in enumerate(tables)
+    }
+    return metrics
 
 
 def _warnings(per_class: pd.DataFrame) -> list[str]:

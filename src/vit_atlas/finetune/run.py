@@ -2,7 +2,9 @@
 
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +48,66 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
         AtlasError: inputs are missing or wrong (each reader says which); the disk has no room; the stage is running
             in this folder already; several processes cannot share a batch.
     """
+    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
+    with one_training(), trained(model, augment, settings, lambda: _stream(sections)) as training:
+        if is_first():
+            if training.best_step == 0:
+                sys.stderr.write(f"warning: {STARTING_POINT_KEPT}\n")
+            history = training.history
+            with atomic_folder(MODEL) as folder:
+                training.classifier.save(folder)
+                write_card(folder, sections, training.manifest, history[history["step"] == training.best_step])
+            write_history(history, HISTORY)
+            write_history(training.validation, VALIDATION)
+            record_training(*training.made)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training."""
+
+    manifest: Manifest
+    classifier: Classifier
+    """With the weights of the best epoch, on the CPU."""
+    history: pd.DataFrame
+    """See :mod:`vit_atlas.training.history`."""
+    best_step: int
+    """After which the best epoch ended; 0 is the starting point."""
+    made: tuple[str, str, float, bool]
+    """Device, precision, seconds, and whether it was resumed, see :func:`vit_atlas.training.record.record_training`."""
+
+    @property
+    def validation(self) -> pd.DataFrame:
+        """The rows of the history with a validation result."""
+        return self.history.dropna(subset=["val_loss"])
+
+
+@contextmanager
+def one_training() -> Iterator[None]:
+    """Keep other trainings out of this folder, and bring this one's processes together.
+
+    Raises:
+        AtlasError: the stage is running in this folder already.
+    """
     with only_one("finetune") if is_first() else nullcontext(), joined():
-        _finetune(model, augment, settings)
+        yield
 
 
-def _finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
+@contextmanager
+def trained(
+    model: ModelSettings,
+    augment: AugmentSettings,
+    settings: FinetuneSettings,
+    stream: Callable[[], AbstractContextManager[Stream]],
+) -> Iterator[Training]:
+    """Train, inside of :func:`one_training`, for a block that writes what it makes of the result.
+
+    Only then are the checkpoints removed: whoever is cut off before goes on from the last. The curves go to ``stream``,
+    which is opened when the training begins.
+
+    Raises:
+        AtlasError: see :func:`finetune`.
+    """
     manifest, classes = Manifest.read(), read_classes(CLASSES)
     train, val = manifest.require("train"), manifest.require("val")
     classifier = load_pretrained(model, classes, settings.seed)
@@ -60,24 +117,17 @@ def _finetune(model: ModelSettings, augment: AugmentSettings, settings: Finetune
     started, resumed = time.monotonic(), from_first(checkpoints.latest) is not None
     if settings.head_init == "probe" and not resumed:
         start_from_probe(classifier, train, val, settings.batch_size)
-    photos = AugmentedPhotos(train, _augmentation(classifier, augment, settings.seed))
-    with _stream(sections) as stream, deterministic():
+    photos = AugmentedPhotos(train, _augmentation(classifier, augment))
+    with stream() as curves, deterministic():
         history = train_classifier(
-            classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, stream
+            classifier, photos, PlainPhotos(val, classifier.processor), settings, checkpoints, curves
         )
-        if is_first():
-            best = checkpoints.best()
-            assert best is not None
-            if best.step == 0:
-                sys.stderr.write(f"warning: {STARTING_POINT_KEPT}\n")
-            with atomic_folder(MODEL) as folder:
-                classifier.save(folder)
-                write_card(folder, sections, manifest, history[history["step"] == best.step])
-            write_history(history, HISTORY)
-            write_history(history.dropna(subset=["val_loss"]), VALIDATION)
-            args = training_arguments(settings, len(train), checkpoints)
-            precision = "bfloat16" if args.bf16 else "float32"
-            record_training(device_name(args.device), precision, time.monotonic() - started, resumed)
+        best = from_first(checkpoints.best)
+        assert best is not None
+        args = training_arguments(settings, len(train), checkpoints)
+        precision = "bfloat16" if args.bf16 else "float32"
+        made = (device_name(args.device), precision, time.monotonic() - started, resumed)
+        yield Training(manifest, classifier, history, best.step, made)
     if is_first():
         checkpoints.remove()
 
@@ -124,8 +174,8 @@ def train_classifier(
     return history
 
 
-def _augmentation(classifier: Classifier, settings: AugmentSettings, seed: int) -> PhotoAugmentation:
+def _augmentation(classifier: Classifier, settings: AugmentSettings) -> PhotoAugmentation:
     processor = classifier.processor
     return PhotoAugmentation(
-        settings, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, seed
+        settings, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, settings.seed
     )

@@ -4,7 +4,6 @@ Every section of params.yaml is one class here, and every key one field with a l
 params.yaml above the key. There are no defaults: params.yaml is the one place that says what a value is.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,53 +12,30 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from vit_atlas.attention.methods import METHODS
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import PARAMS
 from vit_atlas.settings.problems import sentences
+from vit_atlas.settings.values import (
+    Count,
+    Fraction,
+    Integer,
+    Natural,
+    NotNegative,
+    Number,
+    Positive,
+    Resamples,
+    Seed,
+    Seeds,
+    Shown,
+    method,
+    other_seeds,
+    pattern_with_group,
+    ratios,
+    shares,
+)
 
 INSTALLED = Path(__file__).resolve().parents[3] / PARAMS
 """Settings of the project that the package belongs to (it is installed as editable)."""
-
-# Strict: neither text nor true and false become numbers.
-Integer = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True)]
-Natural = Annotated[Integer, Field(ge=0)]
-Count = Annotated[Integer, Field(ge=1)]
-Shown = Annotated[Integer, Field(ge=1, le=64)]
-Resamples = Annotated[Integer, Field(ge=100)]
-Seed = Annotated[Integer, Field(ge=0, lt=2**32)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Fraction = Annotated[Number, Field(ge=0, lt=1)]
-
-
-def _method(value: str) -> str:
-    if value not in METHODS:
-        raise ValueError(f"one of {', '.join(METHODS)}")
-    return value
-
-
-def _shares(value: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < value[0] <= value[1] <= 1:
-        raise ValueError("[smallest, largest] with 0 < smallest <= largest <= 1")
-    return value
-
-
-def _ratios(value: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < value[0] <= value[1]:
-        raise ValueError("[smallest, largest] with 0 < smallest <= largest")
-    return value
-
-
-def _pattern_with_group(value: str) -> str:
-    try:
-        groups = re.compile(value).groups
-    except re.error as error:
-        raise ValueError(f"a regular expression ({error})") from None
-    if not groups:
-        raise ValueError(r"a regular expression with a group in parentheses, such as '([^/]+)_\d+\.'")
-    return value
 
 
 class Section(BaseModel):
@@ -81,7 +57,7 @@ class DataSettings(Section):
     """Photos with more pixels than this are rejected (decompression bombs)."""
     near_duplicate_distance: Annotated[Integer, Field(ge=0, le=8)] | None
     """Bits of 64 in which the perceptual hashes of photos that are kept in one split may differ; null is off."""
-    group_pattern: Annotated[str, AfterValidator(_pattern_with_group)] | None
+    group_pattern: Annotated[str, AfterValidator(pattern_with_group)] | None
     """Regular expression on a photo's path; its first group names what one split holds whole, such as an animal."""
 
 
@@ -101,12 +77,14 @@ class AugmentSettings(Section):
 
     policy: Literal["autoaugment", "trivialaugment", "randaugment", "none"]
     """Colour and shape policy; `autoaugment` is the ImageNet policy of Cubuk et al. 2019, as in the report."""
-    crop_scale: Annotated[tuple[Number, Number], AfterValidator(_shares)]
+    crop_scale: Annotated[tuple[Number, Number], AfterValidator(shares)]
     """Share of the photo's area that RandomResizedCrop takes, smallest and largest; [1, 1] turns cropping off."""
-    crop_ratio: Annotated[tuple[Number, Number], AfterValidator(_ratios)]
+    crop_ratio: Annotated[tuple[Number, Number], AfterValidator(ratios)]
     """Aspect ratio of that crop, smallest and largest."""
     horizontal_flip: Fraction
     """Probability of mirroring the photo."""
+    seed: Seed
+    """Seed of the augmentation, apart from finetune.seed: trainings with other seeds share the views of each photo."""
 
 
 class FinetuneSettings(Section):
@@ -139,7 +117,9 @@ class FinetuneSettings(Section):
     cached_views: Count
     """With a frozen trunk: augmented views of each photo that are computed once and then reused by later epochs."""
     seed: Seed
-    """Seed of the head's weights, the order of photos and their augmentation."""
+    """Seed of the head's weights, the order of photos and dropout."""
+    repeats: Seeds
+    """Seeds of further trainings, measured beside the first to tell the chance of training; [] is none."""
     workers: Natural
     """Processes that load and augment photos; 0 loads in the training process. Changes nothing in the result."""
     processes: Literal["auto"] | Count
@@ -150,6 +130,11 @@ class FinetuneSettings(Section):
     """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
     compile: Literal["auto", "on", "off"]
     """torch.compile; `auto` compiles on a GPU."""
+
+    @field_validator("repeats")
+    @classmethod
+    def _others(cls, repeats: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        return other_seeds(repeats, info.data.get("seed"), "finetune.seed")
 
 
 class EvaluateSettings(Section):
@@ -187,7 +172,7 @@ class AttentionSettings(Section):
     """How many photos `auto` chooses."""
     layer: Integer
     """Layer whose class-token attention is drawn; negative counts from the last."""
-    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], Field(min_length=1)]
+    methods: Annotated[tuple[Annotated[str, AfterValidator(method)], ...], Field(min_length=1)]
     """Map methods to draw and score; see vit_atlas.attention.methods."""
     scored_photos: Natural
     """At most this many test photos with a mask are scored, a random sample; half as many others choose thresholds."""

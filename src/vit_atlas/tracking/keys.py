@@ -20,7 +20,11 @@ def training_key(manifest_path: str | Path, settings: Mapping[str, Any]) -> str:
         A hex digest of 64 characters.
     """
     digest = hashlib.sha256(Path(manifest_path).read_bytes())
-    digest.update(canonical_json(settings).encode())
+    plain = json.loads(canonical_json(settings))
+    if isinstance(plain.get("finetune"), dict):
+        # Which further trainings there are makes this one no other.
+        plain["finetune"].pop("repeats", None)
+    digest.update(canonical_json(plain).encode())
     return digest.hexdigest()
 
 

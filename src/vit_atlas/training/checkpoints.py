@@ -32,14 +32,15 @@ def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, T
 
     Args:
         manifest: holds the photos' own hashes.
-        settings: sections by name. ``finetune.workers`` changes no result and does not count; of processes it is the
-            number that really train.
+        settings: sections by name. ``finetune.workers`` and ``finetune.repeats`` change no result and do not count; of
+            processes it is the number that really train.
         initial: the weights that training starts from.
         code: hash of the code that trains (:func:`vit_atlas.code_hash.code_hash`).
     """
     digest = hashlib.sha256(manifest.read_bytes())
     plain = {name: section.model_dump(mode="json") for name, section in settings.items()}
-    plain["finetune"].pop("workers")
+    for key in ("workers", "repeats"):
+        plain["finetune"].pop(key)
     plain["finetune"]["processes"] = count()
     digest.update(canonical_json(plain).encode())
     digest.update(" ".join(library.__version__ for library in (torch, torchvision, transformers)).encode())

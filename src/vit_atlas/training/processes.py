@@ -37,12 +37,13 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def launch(script: str, processes: int | Literal["auto"]) -> bool:
+def launch(script: str, processes: int | Literal["auto"], *arguments: str) -> bool:
     """Start ``script`` in several processes of this machine and wait for them, where that is asked for.
 
     Args:
         script: path of the script that is running now.
         processes: how many; `auto` is one for each GPU, and one where there is none.
+        arguments: of the script.
 
     Returns:
         True when the others have done the work; False when this process is to do it, because one is enough or because
@@ -60,7 +61,7 @@ def launch(script: str, processes: int | Literal["auto"]) -> bool:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // wanted)))
     sys.stdout.flush()
     try:
-        run.run(run.parse_args(["--standalone", f"--nproc-per-node={wanted}", script]))
+        run.run(run.parse_args(["--standalone", f"--nproc-per-node={wanted}", script, *arguments]))
     except ChildFailedError:
         raise AtlasError(f"one of the {wanted} processes of {script} failed, and said why above") from None
     return True

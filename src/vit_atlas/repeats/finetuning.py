@@ -1,0 +1,57 @@
+"""One repeat of finetune: the same training with another seed, measured as the first one is."""
+
+from contextlib import nullcontext
+
+import pandas as pd
+
+from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.study import SCORE_COLUMNS, run_study
+from vit_atlas.data.manifest import read_classes
+from vit_atlas.evaluation.predict import predict
+from vit_atlas.finetune.run import Training, one_training, trained
+from vit_atlas.io.files import atomic_folder
+from vit_atlas.io.frames import write_csv
+from vit_atlas.paths import REPEATS
+from vit_atlas.settings import AttentionSettings, AugmentSettings, EvaluateSettings, FinetuneSettings, ModelSettings
+from vit_atlas.tracking import Stream
+from vit_atlas.training.history import write_history
+from vit_atlas.training.processes import is_first
+
+
+def repeat_finetune(
+    seed: int,
+    model: ModelSettings,
+    augment: AugmentSettings,
+    finetune: FinetuneSettings,
+    evaluate: EvaluateSettings,
+    attention: AttentionSettings,
+) -> None:
+    """Train with ``seed`` instead of ``finetune.seed``; keep validation, predictions and map scores, but no model.
+
+    The split and the augmented views are those of the first training; the head, the order of photos and dropout are
+    not.
+
+    Raises:
+        AtlasError: see :func:`vit_atlas.finetune.run.finetune`.
+    """
+    other = finetune.model_copy(update={"seed": seed})
+    silent = nullcontext(Stream(None, None))
+    with one_training(), trained(model, augment, other, lambda: silent) as training:
+        if is_first():
+            classifier = training.classifier
+            table, _ = predict(training.manifest, read_classes(), classifier, None, evaluate)
+            scores = _map_scores(training, attention)
+            with atomic_folder(REPEATS / str(seed)) as folder:
+                write_history(training.validation, folder / "validation.csv")
+                write_csv(folder / "predictions.csv", table)
+                write_csv(folder / "scores.csv", scores)
+
+
+def _map_scores(training: Training, settings: AttentionSettings) -> pd.DataFrame:
+    """Scores of the methods that need no chosen head, see :class:`vit_atlas.attention.study.Study`."""
+    methods = tuple(name for name in settings.methods if not METHODS[name].chosen_head)
+    if not methods:
+        return pd.DataFrame(columns=list(SCORE_COLUMNS))
+    plain = settings.model_copy(update={"methods": methods, "faithfulness_photos": 0})
+    shown = training.manifest.require("test").image_ids[:1]
+    return run_study(training.classifier.to_device(), training.manifest, plain, shown).scores
