@@ -28,6 +28,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@scripts/make-venv $(PYTHON) $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python scripts/offline-plots
 	@touch $@
 
 sample: setup ## make the sample photos in data/; with your own there (after `dvc add data`), back to the sample

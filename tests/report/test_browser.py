@@ -3,8 +3,6 @@
 In every test no request may leave the page and nothing may be said on the browser's console.
 """
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,24 +15,14 @@ from tests.tiny_settings import tiny_settings
 from vit_atlas.io.files import write_json
 from vit_atlas.report import render_report
 
+from .browsers import CHROMIUM, browser
 from .synthetic import COLUMNS, EVIL, LAYERS, ROWS, fill, write_attention
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next((path for name in NAMES if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no browser: none of {', '.join(NAMES)} is on PATH")
+__all__ = ["browser"]
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser is on PATH")
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 FAR_TOO_SLOW = 1000
 """Milliseconds that no interaction takes even on a busy machine; what was measured is printed."""
 
@@ -56,14 +44,6 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             found[kind] = folder / "index.html"
             found[kind].write_text(render_report(tiny_settings()), encoding="utf-8")
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
