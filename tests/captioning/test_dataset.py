@@ -181,7 +181,7 @@ def test_objects(folder: Path) -> None:
         {"image": "images/a.jpg", "noun": " Dog\u2028House", "mask": "A_DOG.png"},
         {"image": "a.jpg", "noun": "cat", "mask": "none.png"},
         {"image": "z.jpg", "noun": "cat", "mask": "a_dog.png"},
-        {"image": "../a.jpg", "noun": "cat", "mask": "/a_dog.png"},
+        {"image": "../a.jpg", "noun": "cat", "mask": "../a_dog.png"},
     ]
     text = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     (folder / "objects.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n\n")
@@ -190,7 +190,7 @@ def test_objects(folder: Path) -> None:
     assert not any(photo.things for photo in dataset.photos[1:])
     assert dataset.warnings == (
         "objects.jsonl: 2 photos that it names are missing (../a.jpg, z.jpg)",
-        "objects.jsonl: 2 masks that it names are missing (/a_dog.png, none.png)",
+        "objects.jsonl: 2 masks that it names are missing (../a_dog.png, none.png)",
     )
 
 

@@ -102,6 +102,27 @@ def test_two_tables_are_one_too_many(photos: Path, draw: Draw) -> None:
         table(photos, "path,label", "1.jpg,cat")
 
 
+@pytest.mark.parametrize("name", ["1.jpg", "1", "SUB/1", "/home/me/pets/img/sub/1.jpg", "C:\\me\\img\\sub\\1.jpg"])
+def test_a_photo_is_found_by_the_end_of_its_path_and_that_is_told(photos: Path, draw: Draw, name: str) -> None:
+    for path in ("img/sub/1.jpg", "img/sub/11.jpg", "2.jpg"):
+        draw(path)
+    layout = table(photos, "path,label", f"{name},cat", "2.jpg,dog")
+    assert [(item.image_id, item.class_name) for item in layout.candidates] == [
+        ("2.jpg", "dog"),
+        ("img/sub/1.jpg", "cat"),
+    ]
+    assert layout.notes == (f"labels.csv: 1 photos were found by the end of their path ({name}: img/sub/1.jpg)",)
+
+
+@pytest.mark.parametrize("name", ["1.jpg", "1", "dog/1.jpg", "../cat/1.jpg", "/elsewhere/1.jpg", "at/1.jpg", "1.png"])
+def test_a_name_that_may_mean_another_photo_is_missing(photos: Path, draw: Draw, name: str) -> None:
+    for path in ("cat/1.jpg", "bat/1.jpg", "2.jpg"):
+        draw(path)
+    layout = table(photos, "path,label", f"{name},cat", "2.jpg,dog")
+    assert [item.image_id for item in layout.candidates] == ["2.jpg"]
+    assert name in [item.file for item in layout.rejected if item.kind == "missing"]
+
+
 def test_paths_that_leave_the_folder_are_missing(photos: Path, draw: Draw) -> None:
     draw("../secret.jpg")
     draw("1.jpg")

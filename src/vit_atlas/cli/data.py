@@ -108,7 +108,7 @@ def _report(folder: Path, prepared: "Prepared") -> list[str]:
         groups = found.duplicates[found.duplicates["kind"] == kind].groupby("group")
         shown = [f"{', '.join(rows['file'])} ({', '.join(dict.fromkeys(rows['split']))})" for _, rows in groups]
         lines += _table(title, shown)
-    lines += _table("ignored", list(layout.ignored))
+    lines += _table("other files", list(layout.ignored))
     return lines + _table("notes", list(layout.notes)) + _table("warnings", metrics["warnings"])
 
 

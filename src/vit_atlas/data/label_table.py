@@ -10,7 +10,7 @@ from vit_atlas.data.candidates import Candidate, Layout, Rejected
 from vit_atlas.data.class_folders import layout_of
 from vit_atlas.data.photos import looks_like_photo
 from vit_atlas.data.splits import KNOWN_SPLITS, split_of
-from vit_atlas.data.tree import Folder, finder, name_below
+from vit_atlas.data.tree import Folder, finder, folded, name_below
 from vit_atlas.errors import AtlasError, some
 from vit_atlas.io.tables import Table, read_table
 
@@ -38,6 +38,8 @@ class _Rows:
     lines: dict[Path, list[int]] = field(default_factory=lambda: defaultdict(list))
     missing: dict[str, int] = field(default_factory=dict)
     """Paths without a file, with the line."""
+    by_end: dict[str, Path] = field(default_factory=dict)
+    """Names that are only the end of a photo's path, lack its suffix, or are absolute."""
 
 
 def table_layout(root: Folder, table: Path, files: Sequence[Path]) -> Layout:
@@ -72,8 +74,18 @@ def table_layout(root: Folder, table: Path, files: Sequence[Path]) -> Layout:
     layout = layout_of(
         "label-table", classes, candidates, rejected, ignored, _warnings(root, table, content, rows, rejected)
     )
+    return replace(layout, notes=tuple(f"{table.name}: {note}" for note in _notes(root, content, rows)))
+
+
+def _notes(root: Folder, content: Table, rows: _Rows) -> list[str]:
     renamed = [f"`{name}` as the {meaning}" for meaning, name in content.columns.items() if name != COLUMNS[meaning][0]]
-    return replace(layout, notes=(f"{table.name}: read the column {', '.join(renamed)}",) if renamed else ())
+    notes = [f"read the column {', '.join(renamed)}"] if renamed else []
+    if rows.by_end:
+        name, path = next(iter(rows.by_end.items()))
+        notes.append(
+            f"{len(rows.by_end)} photos were found by the end of their path ({name}: {name_below(root.path, path)})"
+        )
+    return notes
 
 
 def _check_splits(table: Path, content: Table) -> None:
@@ -93,6 +105,8 @@ def _collect(root: Folder, content: Table, find: Callable[[str], Path | None]) -
         if path is None:
             rows.missing.setdefault(values["path"], line)
             continue
+        if folded(values["path"]) != folded(name_below(root.path, path)):
+            rows.by_end[values["path"]] = path
         rows.lines[path].append(line)
         rows.labels[path].add(unicodedata.normalize("NFC", values["label"]))
         rows.splits[path].add(split_of(values.get("split", "")))

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from vit_atlas.data.candidates import Rejected
 from vit_atlas.data.junk import is_junk
+from vit_atlas.data.photos import looks_like_photo
 from vit_atlas.errors import AtlasError, some
 
 
@@ -89,8 +90,9 @@ def find_table(root: Folder, names: Sequence[str], content: str) -> Path | None:
 def finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
     """Make a function that resolves a name in a table to one of ``files``, or to None: no file matches, or several.
 
-    An exact match comes first, then the same name in another Unicode normal form, then in another letter case. A
-    backslash counts as a slash.
+    An exact match comes first, then the same name in another Unicode normal form, then in another letter case, then
+    the one photo whose path ends so (`1.jpg` for `images/1.jpg`), also where the name lacks the ending `.jpg`, or is an
+    absolute path of another machine that ends in the photo's. A backslash counts as a slash.
 
     Args:
         root: the folder that names are relative to.
@@ -98,17 +100,23 @@ def finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
     """
     exact: dict[str, Path] = {}
     alike: dict[str, list[Path]] = defaultdict(list)
+    by_end: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for path in files:
         name = name_below(root.path, path)
         exact[name] = path
-        alike[unicodedata.normalize("NFC", name).casefold()].append(path)
+        whole = folded(name)
+        alike[whole].append(path)
+        by_end[whole.rpartition("/")[2]].append((whole, path))
+        if looks_like_photo(path):
+            bare = whole.removesuffix(path.suffix.casefold())
+            by_end[bare.rpartition("/")[2]].append((bare, path))
 
     def find(text: str) -> Path | None:
         for name in dict.fromkeys((text, text.replace("\\", "/"))):
             plain = PurePosixPath(name).as_posix()
             if plain in exact:
                 return exact[plain]
-            near = alike[unicodedata.normalize("NFC", plain).casefold()]
+            near = alike[folded(plain)]
             composed = [
                 p
                 for p in near
@@ -116,9 +124,23 @@ def finder(root: Folder, files: Iterable[Path]) -> Callable[[str], Path | None]:
             ]
             if len(composed or near) == 1:
                 return (composed or near)[0]
-        return None
+        wanted = folded(text)
+        ends = {path for name, path in by_end[wanted.rpartition("/")[2]] if _same_end(wanted, name)}
+        return ends.pop() if len(ends) == 1 else None
 
     return find
+
+
+def folded(name: str) -> str:
+    """A path as text to compare by: composed, letters small, slashes forward."""
+    name = PurePosixPath(name.replace("\\", "/")).as_posix()
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _same_end(wanted: str, name: str) -> bool:
+    """Whether one path is the end of the other, whole folders each; only an absolute one may be the longer."""
+    absolute = wanted.startswith("/") or wanted[1:3] == ":/"
+    return f"/{name}".endswith(f"/{wanted}") or (absolute and wanted.endswith(f"/{name}"))
 
 
 def _read_tree(root: Path) -> Tree:
