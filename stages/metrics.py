@@ -16,7 +16,7 @@ SUMMARIES = (prepared, evaluation, repeats, interventions, captions)
 
 def main() -> None:
     settings = load_settings()
-    forget_others(settings.finetune)
+    forget_others(settings.finetune, settings.captions)
     write_summary(attention.summarise_embeddings(settings))
     for part in SUMMARIES:
         write_summary(part.summarise(settings))

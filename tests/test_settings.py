@@ -181,3 +181,18 @@ def test_list_instead_of_sections(tmp_path: Path) -> None:
 def test_missing_file_says_where_to_run(tmp_path: Path) -> None:
     with pytest.raises(AtlasError, match=r"run from the project's folder, the one with dvc\.yaml"):
         load_settings(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("captioner", "told"),
+    [
+        ({}, r"`captions\.repeats` is \[0\], expected seeds that differ from each other and from captioner\.seed"),
+        (
+            VALUES[HubSettings],
+            r"is \[0\], and no captioner is trained \(`captioner\.kind` is hub\): set it to \[\]",
+        ),
+    ],
+)
+def test_repeats_of_a_captioner_need_one_that_is_trained_and_other_seeds(captioner: dict[str, Any], told: str) -> None:
+    with pytest.raises(AtlasError, match=told):
+        check_settings(params(captioner=captioner, captions={"repeats": [0]}))

@@ -127,6 +127,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "count": 6,
         "layer": None,
         "head": None,
+        "repeats": [],
     },
 }
 SECTIONS: dict[str, type[Section]] = {

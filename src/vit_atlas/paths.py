@@ -24,6 +24,8 @@ TRAININGS = Path("build/trainings")
 """What the metrics stage needs of each training: the first one's validation, and everything of the repeats."""
 REPEATS = TRAININGS / "finetune"
 """One folder a repeat of finetune, named by its seed."""
+CAPTION_REPEATS = TRAININGS / "captions"
+"""One folder a repeat of caption-train, named by its seed."""
 VALIDATION = REPEATS / "first" / "validation.csv"
 """The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")

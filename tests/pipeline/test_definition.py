@@ -10,7 +10,7 @@ import yaml
 
 from tests.project import STAGES
 from vit_atlas.code_hash import file_closure, module_path
-from vit_atlas.settings import FinetuneSettings, Settings
+from vit_atlas.settings import CaptionsSettings, FinetuneSettings, Settings
 
 
 def stage_scripts(root: Path) -> dict[str, Path]:
@@ -75,6 +75,9 @@ def test_more_repeats_train_no_model_again(root: Path) -> None:
     keys = {f"finetune.{key}" for key in FinetuneSettings.model_fields} - {"finetune.repeats"}
     assert {key for key in stages["finetune"]["params"] if key.startswith("finetune.")} == keys
     assert {key for key in stages["repeat"]["params"] if key.startswith("finetune.")} == keys - {"finetune.seed"}
+    keys = {f"captions.{key}" for key in CaptionsSettings.model_fields} - {"captions.repeats"}
+    assert {*stages["caption-attn"]["params"]} == keys
+    assert {*stages["caption-repeat"]["params"]} == {"captioner", *keys}
 
 
 def test_stage_scripts_have_one_shape(root: Path) -> None:

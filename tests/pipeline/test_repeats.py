@@ -15,6 +15,19 @@ def repro_with(project: Project, repeats: list[int]) -> tuple[list[str], list[st
     return ran, re.findall(r"Stage '([\w@-]+)' is cached", printed)
 
 
+def test_a_captioner_is_trained_again_alone(project: Project) -> None:
+    before = project.json("metrics/caption.json")
+    project.set("captions", repeats=[3])
+    assert project.repro() == ["caption-repeat@3", *CHEAP]
+    found = project.json("metrics/caption.json")
+    assert list(found["by_seed"]) == ["0", "3"]
+    assert {name: found[name] for name in before} == before
+    assert not [path for path in (project.folder / ".checkpoints").iterdir() if path.name.startswith("captioner-")]
+    project.set("captions", repeats=[])
+    assert project.repro() == CHEAP
+    assert project.json("metrics/caption.json") == before
+
+
 def test_seeds_come_and_go(project: Project) -> None:
     before = project.json("metrics/evaluate.json")
     assert repro_with(project, [1]) == (["repeat@1", *CHEAP], [])

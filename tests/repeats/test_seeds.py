@@ -12,10 +12,10 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.evaluation import summary
 from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
-from vit_atlas.paths import CLASSES, PREDICTIONS, PROBE, REPEATS, VALIDATION
+from vit_atlas.paths import CAPTION_REPEATS, CLASSES, PREDICTIONS, PROBE, REPEATS, VALIDATION
 from vit_atlas.repeats.seeds import forget_others, over_seeds
 from vit_atlas.repeats.summary import trainings_metrics
-from vit_atlas.settings import AttentionSettings, FinetuneSettings
+from vit_atlas.settings import AttentionSettings, CaptionsSettings, FinetuneSettings
 
 PHOTOS = 40
 
@@ -88,7 +88,9 @@ def test_what_is_missing_or_of_other_photos_is_one_sentence() -> None:
 def test_seeds_that_are_asked_for_no_more_are_forgotten() -> None:
     evaluated({0: 1, 1: 1, 2: 1}, [1, 2])
     VALIDATION.parent.mkdir(parents=True)
-    forget_others(tiny(FinetuneSettings, repeats=[2]))
+    write_csv(CAPTION_REPEATS / "3" / "words.csv", predictions(1))
+    forget_others(tiny(FinetuneSettings, repeats=[2]), tiny(CaptionsSettings))
+    assert not list(CAPTION_REPEATS.iterdir())
     assert {path.name for path in REPEATS.iterdir()} == {"first", "2"}
 
 

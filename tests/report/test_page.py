@@ -27,6 +27,7 @@ from vit_atlas.training.record import record_training
 from .synthetic import ATTENTION, CAPTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
 
 STAGE = Path(__file__).parents[2] / "stages" / "report.py"
+SEEDS = {"0": 0.9, "7": 0.88}
 SETTINGS = tiny_settings(model={"name": "google/vit"})
 
 
@@ -310,3 +311,32 @@ def test_one_epoch_makes_a_chart_that_can_be_read(folder: Path) -> None:
     assert colour["scale"]["domain"] == ["validation"]
     assert colour["legend"] is None
     assert y["scale"] == {"domain": [0, 1]}
+
+
+def test_every_training_is_a_dot_and_the_mean_is_told(folder: Path) -> None:
+    fill("cat")
+    over = {
+        "trainings": 2,
+        "accuracy_sd": 0.0141,
+        **Estimate(0.89, 0.84, 0.94).flat("accuracy_over_seeds"),
+        **Estimate(0.09, 0.02, 0.16).flat("accuracy_minus_probe_over_seeds"),
+        "accuracy_minus_probe_sd": 0.0141,
+        "by_seed": {seed: {"accuracy": value, "accuracy_minus_probe": value - 0.8} for seed, value in SEEDS.items()},
+    }
+    write_json("metrics/evaluate.json", EVALUATE | over)
+    page = Page(render_report(SETTINGS))
+    dots = page.data["chart-trainings"]["layer"][-1]["data"]["values"]
+    assert {dot["seed"]: dot["value"] for dot in dots} == pytest.approx({"0": 0.1, "7": 0.08})
+    assert [dot["value"] for dot in page.data["chart-result"]["layer"][-1]["data"]["values"]] == [0.9, 0.88]
+    assert (
+        "The mean of 2 trainings with other seeds is 0.890 [0.840, 0.940], their standard deviation 0.014" in page.text
+    )
+    assert "Supported over 2 trainings" in page.text
+
+
+def test_one_training_says_so_and_how_to_get_the_spread(folder: Path) -> None:
+    fill("cat")
+    page = Page(render_report(SETTINGS))
+    assert "Supported in this training" in page.text
+    assert "dvc exp run -S 'finetune.repeats=[1,2,3,4]' -S 'captions.repeats=[1,2,3,4]'" in page.text
+    assert "chart-trainings" not in page.data

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from vit_atlas.captioning.measure.summary import caption_metrics, trainings_metrics
 from vit_atlas.report.sentences import claims, missing
 
 from .synthetic import ATTENTION, CAPTION, EVALUATE, INTERVENTIONS
@@ -113,3 +116,51 @@ def test_a_handful_of_photos_decides_nothing(file: str, count: str, key: str, ph
     (claim,) = claims({file: {key: 0.7, f"{key}_low": 0.6, f"{key}_high": 0.8, count: photos} | shown})
     assert claim.verdict == verdict
     assert any("too few photos to decide: 9" in number for number in claim.numbers) == (photos == 9)
+
+
+FACTS = {"photos_with_captions": 30, "bleu_4": 0.3, "warnings": []}
+
+
+def words(difference: float, seed: int) -> pd.DataFrame:
+    """Scores of 30 photos' words: an article's map is as alike its noun's as other neighbours', plus ``difference``."""
+    noise = np.random.default_rng(seed).normal(0, 0.05, (30, 2))
+    means = {"article_noun_correlation": 0.3 + difference, "other_neighbours_correlation": 0.3}
+    rows = [
+        {"image": f"{photo}.png", "score": score, "sum": 2 * (mean + noise[photo, place]), "count": 2}
+        for photo in range(30)
+        for place, (score, mean) in enumerate(means.items())
+    ]
+    return pd.DataFrame(rows)
+
+
+def article_claim(*seeds: float) -> Any:
+    """What is said of "a" and its noun after trainings that differ by so much."""
+    tables = {seed: words(difference, seed) for seed, difference in enumerate(seeds)}
+    photos = pd.DataFrame({"caption": ["a b"] * 30, "ended": True})
+    metrics = caption_metrics(photos, tables[0], FACTS)
+    if len(seeds) > 1:
+        metrics |= trainings_metrics({seed: (table, FACTS) for seed, table in tables.items()})
+    return next(claim for claim in claims({"caption": metrics}) if "similar maps" in claim.text)
+
+
+def test_two_seeds_that_say_the_opposite_say_nothing_together() -> None:
+    assert article_claim(0.1).verdict == "supported"
+    assert article_claim(-0.1).verdict == "not supported"
+    assert article_claim(0.1).scope == "in this training"
+    both = article_claim(0.1, -0.1)
+    assert (both.verdict, both.scope) == ("cannot be said", "over 2 trainings")
+    assert "over 2 trainings" in both.numbers[-1]
+    assert "standard deviation 0.1" in both.numbers[-1]
+
+
+def test_seeds_that_agree_decide_together() -> None:
+    assert article_claim(0.1, 0.11, 0.09, 0.1).verdict == "supported"
+    assert article_claim(0.3, -0.01, 0.01, 0.02).verdict == "cannot be said", "one training that stands out is no rule"
+
+
+def test_a_seed_without_such_words_does_not_count() -> None:
+    empty = words(0.1, 5).assign(score="noun_entropy")
+    found = trainings_metrics({0: (words(0.1, 0), FACTS), 5: (empty, FACTS)})
+    assert found["article_noun_over_others_over_seeds_low"] is None
+    assert found["by_seed"]["5"]["article_noun_over_others"] is None
+    assert found["by_seed"]["0"]["article_noun_over_others"] == pytest.approx(0.1, abs=0.05)

@@ -13,8 +13,8 @@ import pandas as pd
 from vit_atlas.errors import AtlasError
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.frames import read_csv
-from vit_atlas.paths import REPEATS, VALIDATION
-from vit_atlas.settings import FinetuneSettings
+from vit_atlas.paths import CAPTION_REPEATS, REPEATS, VALIDATION
+from vit_atlas.settings import CaptionsSettings, FinetuneSettings
 
 
 def finetune_tables(
@@ -73,12 +73,12 @@ def over_seeds(
     }
 
 
-def forget_others(settings: FinetuneSettings) -> None:
+def forget_others(finetune: FinetuneSettings, captions: CaptionsSettings) -> None:
     """Remove what is left of seeds that are asked for no more: DVC would count it among what the result is made of.
 
     It comes back from DVC's cache when its seed does.
     """
-    for folder, seeds in ((REPEATS, settings.repeats),):
+    for folder, seeds in ((REPEATS, finetune.repeats), (CAPTION_REPEATS, captions.repeats)):
         kept = {VALIDATION.parent.name, *map(str, seeds)}
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.is_dir() and path.name not in kept:

@@ -32,6 +32,10 @@ def result(evaluate: Metrics) -> Spec | None:
     y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 200}}
     x = {"type": "quantitative", "title": "share of test photos that are right", "scale": {"zero": False, "nice": True}}
     layers: list[Spec] = _points(x, y)
+    if "by_seed" in evaluate:
+        name = f"mean of {evaluate['trainings']} trainings"
+        rows.append(_interval(name, evaluate, "accuracy_over_seeds"))
+        layers.append(_seeds(_by_seed(name, evaluate, "accuracy"), x, y))
     if evaluate.get("reference_accuracy") is not None:
         layers.append(
             {
@@ -42,6 +46,37 @@ def result(evaluate: Metrics) -> Spec | None:
         )
     text = "Accuracy with its 95 % interval: " + ", ".join(f"{row['name']} {row['value']:.3f}" for row in rows)
     return _chart(text, rows, {"height": 34 * len(rows), "layer": layers})
+
+
+def trainings(metrics: Mapping[str, Metrics]) -> Spec | None:
+    """Differences that sentences rest on: the mean over trainings with its interval, and every training as a dot."""
+    winner = metrics.get("attention", {}).get("winner")
+    wanted = {
+        "fine-tuned less probe, accuracy": ("evaluate", "accuracy_minus_probe"),
+        "best map less Gaussian, IoU": ("attention", f"{winner}.miou_over_gaussian"),
+        "noun's map less Gaussian, mass": ("caption", "noun_mass_over_gaussian"),
+        "\u201ca\u201d with noun less others, correlation": ("caption", "article_noun_over_others"),
+        "relation less noun, entropy": ("caption", "relation_over_noun_entropy"),
+        "relation less noun, lesser mass": ("caption", "relation_over_noun_lesser_mass"),
+    }
+    rows, dots = [], []
+    for name, (file, key) in wanted.items():
+        row = _interval(name, metrics.get(file, {}), f"{key}_over_seeds")
+        if row["value"] is not None:
+            rows.append(row)
+            dots += _by_seed(name, metrics[file], key)
+    if not rows:
+        return None
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
+    x = {"type": "quantitative", "title": "difference; right of 0 the sentence is supported"}
+    zero: Spec = {
+        "data": {"values": [{"zero": 0}]},
+        "mark": {"type": "rule", "strokeDash": [4, 3], "color": MUTED},
+        "encoding": {"x": {**x, "field": "zero"}},
+    }
+    said = ", ".join(f"{row['name']} {row['value']:+.3f}" for row in rows)
+    text = f"Every training is a circle; the mean over trainings with its 95 % interval over photos and seeds: {said}"
+    return _chart(text, rows, {"height": 30 * len(rows), "layer": [zero, *_points(x, y), _seeds(dots, x, y)]})
 
 
 def intervention_accuracy(interventions: Metrics) -> Spec | None:
@@ -221,6 +256,23 @@ def _points(x: Spec, y: Spec) -> list[Spec]:
             "encoding": {"x": {**x, "field": "value"}, **common},
         },
     ]
+
+
+def _by_seed(name: str, metrics: Metrics, key: str) -> list[dict[str, Any]]:
+    return [{"name": name, "value": found.get(key), "seed": seed} for seed, found in metrics["by_seed"].items()]
+
+
+def _seeds(dots: list[dict[str, Any]], x: Spec, y: Spec) -> Spec:
+    """Every training as an open circle, its seed in the tooltip."""
+    return {
+        "data": {"values": dots},
+        "mark": {"type": "point", "filled": False, "size": 45, "color": SECOND, "opacity": 0.9},
+        "encoding": {
+            "x": {**x, "field": "value"},
+            "y": y,
+            "tooltip": [{"field": field} for field in ("name", "seed", "value")],
+        },
+    }
 
 
 def _lines(text: str, rows: list[dict[str, Any]], title: str, scale: Spec) -> Spec:

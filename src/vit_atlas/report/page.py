@@ -60,6 +60,7 @@ def render_report(settings: Settings) -> str:
         captions_warnings=metrics.get("caption", {}).get("warnings", []),
         charts={
             "result": charts.result(evaluate),
+            "trainings": charts.trainings(metrics),
             "loss": charts.loss(),
             "validation": charts.validation_accuracy(),
             "confusion": charts.confusion(),

@@ -44,6 +44,7 @@ def headline(evaluate: Metrics | None, trained_on: int | None = None) -> str:
     if "probe_accuracy" in evaluate:
         text += f"A linear probe on the pretrained features reaches {evaluate['probe_accuracy']:.1%}: "
         text += _comparison(gain)
+    text += _over_trainings(evaluate)
     if evaluate.get("reference_accuracy") is not None:
         distance = evaluate["distance_to_reference"] * 100
         side = "below" if distance < 0 else "above"
@@ -119,6 +120,19 @@ def _interval(estimate: Estimate, form: str) -> str:
     if estimate.low is None:
         return "without an interval"
     return f"95 % interval {form.format(estimate.low)} to {form.format(estimate.high)}"
+
+
+def _over_trainings(evaluate: Metrics) -> str:
+    """The mean over several trainings, and its difference to the probe, where there are several."""
+    over, gain = (Estimate.read(evaluate, f"{name}_over_seeds") for name in ("accuracy", "accuracy_minus_probe"))
+    if over is None:
+        return ""
+    text = f" The mean of {evaluate['trainings']} trainings with other seeds is {over:.3f}"
+    if evaluate.get("accuracy_sd") is not None:
+        text += f", their standard deviation {evaluate['accuracy_sd']:.3f}"
+    if gain is None:
+        return f"{text} (brackets: 95 % interval over photos and seeds)."
+    return f"{text}; it differs from the probe's by {gain:+.3f} (brackets: 95 % intervals over photos and seeds)."
 
 
 def _comparison(gain: Estimate) -> str:

@@ -2,7 +2,8 @@
 
 A verdict follows a rule that the page tells: an interval (95 %) on one side of a bound decides, and one that holds the
 bound decides nothing. Neither does a bootstrap of a handful of photos: it cannot know more than they show, and three
-that agree give an interval on one side every time.
+that agree give an interval on one side every time. Where there are several trainings, the interval is that over photos
+and seeds; where there is one, the verdict is of this training alone, and says so.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ class Claim:
     """Readable: what was measured, and its value with its interval."""
     rule: str
     """When it would be supported."""
+    scope: str = ""
+    """Of what the verdict is: this training, or several; empty where training does not enter."""
 
 
 @dataclass(frozen=True)
@@ -206,17 +209,25 @@ def _judged(sentence: Sentence, metrics: Metrics) -> Claim | None:
 
     if metrics.get(named(sentence.needs or sentence.shown[0][1])) is None:
         return None
-    estimate = Estimate.read(metrics, named(sentence.key)) or Estimate()
+    over = Estimate.read(metrics, f"{named(sentence.key)}_over_seeds")
+    estimate = over or Estimate.read(metrics, named(sentence.key)) or Estimate()
     bound = metrics[sentence.bound] if isinstance(sentence.bound, str) else sentence.bound
     numbers = [
         f"{named(label).replace('_', ' ')} {Estimate.read(metrics, named(key)) or Estimate():{form}}"
         for label, key, form in sentence.shown
     ]
+    scope = "in this training"
+    if over is not None:
+        scope = f"over {metrics['trainings']} trainings"
+        deviation = metrics[f"{named(sentence.key)}_sd"]
+        spread = "" if deviation is None else f", standard deviation {deviation:.3f}"
+        decides = f"its mean over {metrics['trainings']} trainings {over:{sentence.shown[-1][2]}}{spread}"
+        numbers.append(f"what decides: {decides}")
     verdict, photos = estimate.above(bound), metrics.get(sentence.photos, ENOUGH)
     if photos < ENOUGH:
         verdict = "cannot be said"
         numbers.append(f"too few photos to decide: {photos}, and it takes {ENOUGH}")
-    return Claim(sentence.text.format_map(metrics), verdict, tuple(numbers), sentence.rule)
+    return Claim(sentence.text.format_map(metrics), verdict, tuple(numbers), sentence.rule, scope)
 
 
 def _close_is_similar(metrics: Metrics) -> Claim | None:

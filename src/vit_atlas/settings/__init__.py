@@ -303,6 +303,8 @@ class CaptionsSettings(Section):
     """Decoder layer whose map is drawn and scored; negative counts from the last, null is the mean over layers."""
     head: Natural | None
     """Attention head whose map is drawn and scored; null is the mean over heads."""
+    repeats: Seeds
+    """Seeds of further trainings of the captioner, measured beside the first (captioner.seed); [] is none."""
 
 
 class Settings(Section):
@@ -357,9 +359,24 @@ def check_settings(content: Mapping[str, Any], path: str | Path = PARAMS) -> Set
         AtlasError: as :func:`load_settings`; ``path`` is the file that the message names.
     """
     try:
-        return Settings.model_validate(content)
+        settings = Settings.model_validate(content)
     except ValidationError as error:
         raise AtlasError(f"{path}: " + sentences(error.errors(), Settings)) from None
+    _check_captioners(settings, path)
+    return settings
+
+
+def _check_captioners(settings: Settings, path: str | Path) -> None:
+    """Repeats of a captioner need one that is trained here, and other seeds than its own."""
+    repeats, captioner = settings.captions.repeats, settings.captioner
+    told = f"{path}: `captions.repeats` is {list(repeats)}"
+    if repeats and not isinstance(captioner, CaptionerSettings):
+        raise AtlasError(f"{told}, and no captioner is trained (`captioner.kind` is {captioner.kind}): set it to []")
+    if isinstance(captioner, CaptionerSettings):
+        try:
+            other_seeds(repeats, captioner.seed, "captioner.seed")
+        except ValueError as error:
+            raise AtlasError(f"{told}, expected {error}") from None
 
 
 def settings_outside_a_project() -> Settings:

@@ -1,16 +1,18 @@
 """metrics/caption.json from what caption-attn wrote, without a model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from vit_atlas.captioning.model.vocabulary import words_of
-from vit_atlas.estimates import Estimate
+from vit_atlas.estimates import SAMPLES, Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
-from vit_atlas.paths import CAPTION_DATA, CAPTION_METRICS, CAPTIONS
+from vit_atlas.paths import CAPTION_DATA, CAPTION_METRICS, CAPTION_REPEATS, CAPTIONS
+from vit_atlas.repeats.seeds import over_seeds
 from vit_atlas.settings import Settings
 
 OFF = {"captions": "off: captioner.kind is none"}
@@ -26,6 +28,11 @@ DIFFERENCES = {
 }
 """Difference -> the two numbers of metrics/caption.json, the first less the second."""
 
+OVER_SEEDS = tuple(dict.fromkeys(key for pair in DIFFERENCES.values() for key in pair if key != "noun_mass_gaussian"))
+"""Numbers whose mean over several trainings is told beside the differences'."""
+
+TEXTS = ("image", "score")
+
 
 def summarise(settings: Settings) -> Summary:
     """Read what the stage caption-attn wrote.
@@ -36,8 +43,42 @@ def summarise(settings: Settings) -> Summary:
     if settings.captioner.kind == "none":
         return Summary(OFF, CAPTION_METRICS)
     table = read_csv(CAPTIONS, "caption-attn", ("image", "caption", "reference"))
-    words = read_csv(CAPTION_DATA / "words.csv", "caption-attn", ("image", "score"))
-    return Summary(caption_metrics(table, words, read_json(CAPTION_DATA / "facts.json")), CAPTION_METRICS)
+    words = read_csv(CAPTION_DATA / "words.csv", "caption-attn", TEXTS)
+    facts = read_json(CAPTION_DATA / "facts.json")
+    metrics = caption_metrics(table, words, facts)
+    if settings.captioner.kind == "trained" and settings.captions.repeats:
+        first = {settings.captioner.seed: (words, facts)}
+        metrics |= trainings_metrics(first | {seed: _repeat(seed) for seed in settings.captions.repeats})
+    return Summary(metrics, CAPTION_METRICS)
+
+
+def _repeat(seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
+    folder = CAPTION_REPEATS / str(seed)
+    return read_csv(folder / "words.csv", f"caption-repeat@{seed}", TEXTS), read_json(folder / "facts.json")
+
+
+def trainings_metrics(trainings: Mapping[int, tuple[pd.DataFrame, Mapping[str, Any]]]) -> dict[str, Any]:
+    """What the words' maps say over several trainings, with intervals over photos and seeds.
+
+    Args:
+        trainings: by seed, the scores of words and the facts, as :func:`caption_metrics` takes them.
+    """
+    sums = [_sums(words) for words, _ in trainings.values()]
+    photos = sorted({image for table in sums for image in table.index})
+    sums = [table.reindex(photos) for table in sums]
+    metrics: dict[str, Any] = {"trainings": len(trainings)}
+    each: list[dict[str, Any]] = [{"bleu_4": facts["bleu_4"]} for _, facts in trainings.values()]
+    for name, keys in ({name: (name,) for name in OVER_SEEDS} | DIFFERENCES).items():
+        columns = [(kind, key) for key in keys for kind in ("sum", "count")]
+        rows = np.stack([np.column_stack([_column(table, *column) for column in columns]) for table in sums])
+        rows = rows[:, rows[:, :, 1::2].sum(axis=(0, 2)) > 0]
+        statistic = _difference_of_means if len(keys) == 2 else _share
+        metrics |= over_seeds(name, rows, SAMPLES, 0, statistic)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = statistic(rows.sum(axis=1))
+        for place, value in enumerate(values.tolist()):
+            each[place][name] = value if np.isfinite(value) else None
+    return metrics | {"by_seed": dict(zip(map(str, trainings), each, strict=True))}
 
 
 def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +91,7 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
         words: one row a photo and score, with the sum and the count of its values.
         facts: scores of the texts, and warnings.
     """
-    sums = words.pivot_table(index="image", columns="score", values=["sum", "count"], aggfunc="sum")
+    sums = _sums(words)
     layers = sum(name.startswith("noun_mass_layer_") for name in words["score"].unique())
     mass = ["noun_mass", *(f"noun_mass_{name}" for name in BASELINES)]
     pointing = ["noun_pointing", *(f"noun_pointing_{name}" for name in BASELINES)]
@@ -76,6 +117,11 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
     return metrics | {"warnings": facts["warnings"]}
 
 
+def _sums(words: pd.DataFrame) -> pd.DataFrame:
+    """Sums and counts of every score, one row a photo."""
+    return words.pivot_table(index="image", columns="score", values=["sum", "count"], aggfunc="sum")
+
+
 def _column(sums: pd.DataFrame, kind: str, name: str) -> np.ndarray:
     """Sums or counts (photos,) of a score; zero where a photo does not have it."""
     if (kind, name) not in sums.columns:
@@ -90,6 +136,11 @@ def _count(sums: pd.DataFrame, name: str) -> int:
 def _mean(sums: pd.DataFrame, name: str) -> float | None:
     count = _count(sums, name)
     return float(_column(sums, "sum", name).sum() / count) if count else None
+
+
+def _share(totals: np.ndarray) -> np.ndarray:
+    """Means of rows (sum, count); NaN where the count is zero."""
+    return np.asarray(totals[:, 0] / totals[:, 1])
 
 
 def _difference_of_means(totals: np.ndarray) -> np.ndarray:

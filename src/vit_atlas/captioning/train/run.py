@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict
+from pathlib import Path
 
 import tokenizers
 import torch
@@ -27,8 +28,8 @@ FEATURES = CHECKPOINTS / "caption-features"
 """Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
 
 
-def train_captioner(settings: Captioner) -> None:
-    """Train a captioner on data/captioning and write build/captioner; with a published captioner, write down which.
+def train_captioner(settings: Captioner, target: Path = CAPTIONER) -> None:
+    """Train a captioner on data/captioning and write it into ``target``; with a published captioner, write down which.
 
     An interrupted run of the same settings and captions is resumed from its last checkpoint. Features of photos are
     kept, and reused while photos and backbone stay the same.
@@ -40,16 +41,16 @@ def train_captioner(settings: Captioner) -> None:
     if count() > 1:
         raise AtlasError("caption-train trains in one process: start it with python, not with torchrun")
     if not isinstance(settings, CaptionerSettings):
-        with atomic_folder(CAPTIONER) as folder:
+        with atomic_folder(target) as folder:
             write_json(folder / DESCRIPTION, settings.model_dump())
         return
     dataset = read_dataset(cache=CAPTION_VERIFY_CACHE)
     dataset.tell()
     with only_one("caption-train"), deterministic():
-        _train(settings, dataset, make_backbone(settings))
+        _train(settings, dataset, make_backbone(settings), target)
 
 
-def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backbone) -> None:
+def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backbone, target: Path) -> None:
     train, val = dataset.of_split("train"), dataset.of_split("val")
     tokenizer = learn_vocabulary([text for photo in train for text in photo.captions], settings.minimum_count)
     shape = NetworkShape(
@@ -78,7 +79,7 @@ def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backb
         settings,
         checkpoints,
     )
-    with atomic_folder(CAPTIONER) as folder:
+    with atomic_folder(target) as folder:
         network = fresh.eval().to("cpu")
         save_captioner(folder, backbone, describe_backbone(settings), network, tokenizer, dataset.description)
     # Only now: whoever is cut off before goes on from the last checkpoint.
