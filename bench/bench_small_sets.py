@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import Manifest
@@ -29,13 +30,14 @@ from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.models.classifier import Classifier, load_pretrained
 from vit_atlas.models.trunk import split
 from vit_atlas.settings import FinetuneSettings, Settings, load_settings
+from vit_atlas.settings.presets import read_preset
 from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import AugmentedPhotos, CachedTokens, PlainPhotos
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 
 COLUMNS = (
-    "train_photos", "val_photos", "test_photos", "classes", "class_weights", "sampling", "learning_rate", "seed",
+    "train_photos", "val_photos", "test_photos", "classes", "variant", "seed",
     "probe", "accuracy", "difference", "probe_balanced", "balanced", "difference_balanced", "kept_step", "steps",
     "val_at_start", "val_kept", "val_loss_kept",
 )  # fmt: skip
@@ -58,11 +60,12 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, nargs="+", help="training photos a class; all without it")
     parser.add_argument("--classes", type=int, help="only this many classes, those with the most photos")
     parser.add_argument("--test-from-train", type=int, default=0, help="move this many photos a class to the test")
-    parser.add_argument("--variants", nargs="+", default=["none/natural"], help="class_weights/sampling")
-    parser.add_argument("--learning-rates", type=float, nargs="+", help="those of params.yaml without it")
+    parser.add_argument("--variants", nargs="+", default=[""], help="such as class_weights=none,learning_rate=0.00005")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the training")
     options = parser.parse_args()
     settings = load_settings()
+    own = settings.finetune.model_copy(update=read_preset("data", "photos")["finetune"])
+    settings = settings.model_copy(update={"finetune": own})
     photos = choose(options, settings)
     table = csv.writer(sys.stdout)
     table.writerow(COLUMNS)
@@ -102,7 +105,7 @@ def choose(options: argparse.Namespace, settings: Settings) -> Photos:
 
 def measure(photos: Photos, settings: Settings, options: argparse.Namespace, seed: int) -> Any:
     """Yield one row a variant; they share the frozen trunk's activations."""
-    own = settings.finetune.model_copy(update={"head_init": "probe", "seed": seed, "cached_views": 1})
+    own = settings.finetune.model_copy(update={"seed": seed, "cached_views": 1})
     classifier = load_pretrained(settings.model, photos.classes, seed)
     start_from_probe(classifier, photos.train, photos.val, own.batch_size)
     start = {name: value.clone() for name, value in classifier.model.state_dict().items()}
@@ -121,13 +124,14 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
         test = CachedTokens(tokens[None, len(photos.val) :], labels[len(photos.val) :])
         probe = right(parts.tail.eval(), test)
         for variant in options.variants:
-            for rate in options.learning_rates or [own.learning_rate]:
-                weights, sampling = variant.split("/")
-                changes = {"class_weights": weights, "sampling": sampling, "learning_rate": rate}
-                chosen = FinetuneSettings.model_validate(own.model_dump() | changes)
-                classifier.model.load_state_dict(start)
-                yield [len(photos.train), len(photos.val), len(photos.test), len(photos.classes), *changes.values(),
-                       seed, *train_one(classifier, views, val, test, chosen, probe)]  # fmt: skip
+            changes = {
+                key: yaml.safe_load(value)
+                for key, _, value in (one.partition("=") for one in variant.split(",") if one)
+            }
+            chosen = FinetuneSettings.model_validate(own.model_dump() | changes)
+            classifier.model.load_state_dict(start)
+            yield [len(photos.train), len(photos.val), len(photos.test), len(photos.classes), variant, seed,
+                   *train_one(classifier, views, val, test, chosen, probe)]  # fmt: skip
 
 
 def train_one(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from vit_atlas import estimates
 from vit_atlas.estimates import Estimate
@@ -35,11 +36,24 @@ def test_intervals_of_19_in_20_samples_hold_the_truth() -> None:
         ([np.nan], Estimate()),
         ([0.5], Estimate(0.5)),
         ([0.5, np.nan], Estimate(0.5)),
-        ([True, True, True], Estimate(1.0, 1.0, 1.0)),
+        ([0.5, 0.5, 0.5], Estimate(0.5, 0.5, 0.5)),
     ],
 )
 def test_few_and_equal_values(values: list[float], expected: Estimate) -> None:
     assert Estimate.mean(values) == expected
+
+
+def test_a_share_of_all_or_none_has_wilsons_interval() -> None:
+    for right, photos in ((True, 8), (False, 8), (True, 2)):
+        expected = binomtest(right * photos, photos).proportion_ci(method="wilson")
+        found = Estimate.mean([right] * photos)
+        assert found.value == right
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+        assert Estimate.mean_of_groups([right] * photos, [0, 1] * (photos // 2)) == found
+    uneven = Estimate.mean_of_groups([True] * 12, ["a"] * 10 + ["b"] * 2)
+    assert uneven.low is not None
+    assert uneven.low < (Estimate.mean([True] * 12).low or 0)
+    assert Estimate.mean(np.zeros(8)) == Estimate(0.0, 0.0, 0.0)
 
 
 def test_differences_are_paired() -> None:

@@ -1,12 +1,14 @@
 """A number with its interval: how it is computed, compared, written into metrics/*.json, read back and shown.
 
 One bootstrap and one policy for the whole project. The interval is the 95 % percentile interval over resampled photos.
-It is absent (None at both ends) where fewer than two photos have the number, for they cannot show a spread; where all
-photos have the same value, resampling shows none and both ends are that value. Where a result holds several trainings,
-:meth:`Estimate.over_trainings` takes the chance of training into account as well.
+It is absent (None at both ends) where fewer than two photos have the number, for they cannot show a spread. Where all
+photos have the same value, resampling shows none and both ends are that value; only for a share of photos (booleans),
+all right or all wrong, it is Wilson's, since the next photo may be the first of the other kind. Where a result holds
+several trainings, :meth:`Estimate.over_trainings` takes the chance of training into account as well.
 
 References:
     Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile intervals).
+    Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,6 +47,8 @@ class Estimate:
             seed: of the resampling.
         """
         numbers = np.asarray(values, dtype=np.float64).ravel()
+        if _all_the_same(values):
+            return cls._all_or_none(bool(numbers[0]), len(numbers))
         numbers = numbers[~np.isnan(numbers)]
         return cls.of_totals(numbers[:, None], lambda totals: totals[:, 0] / max(len(numbers), 1), samples, seed)
 
@@ -67,6 +71,8 @@ class Estimate:
         value = float(np.mean([part.mean() for part in parts]))
         if len(numbers) < 2:
             return cls(value)
+        if _all_the_same(values):
+            return cls._all_or_none(bool(numbers[0]), len(parts) ** 2 / sum(1 / len(part) for part in parts))
         means = np.zeros(samples)
         for place, part in enumerate(parts):
             means += _resampled_totals(part[:, None], samples, [seed, place])[:, 0] / len(part) / len(parts)
@@ -146,6 +152,13 @@ class Estimate:
         return cls(value, value - reach, value + reach)
 
     @classmethod
+    def _all_or_none(cls, right: bool, photos: float) -> "Estimate":
+        """The share of photos where all have the property, or none has; ``photos`` may be an effective number."""
+        z = 1.959964
+        other = z**2 / (photos + z**2)
+        return cls(1.0, 1 - other, 1.0) if right else cls(0.0, 0.0, other)
+
+    @classmethod
     def read(cls, metrics: Mapping[str, Any], name: str) -> "Estimate | None":
         """Read what :meth:`flat` wrote; None where ``metrics`` has no number of that name."""
         if metrics.get(name) is None:
@@ -170,6 +183,12 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"{self.value:{spec}}"
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+def _all_the_same(values: Any) -> bool:
+    """Whether these are several booleans without a difference."""
+    array = np.asarray(values).ravel()
+    return array.dtype == bool and len(array) > 1 and bool((array == array[0]).all())
 
 
 def _resampled_totals(rows: np.ndarray, samples: int, seed: int | list[int]) -> np.ndarray:
