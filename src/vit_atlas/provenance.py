@@ -21,6 +21,9 @@ METRICS = Path("metrics")
 IN_GIT = ("src", "stages", "dvc.yaml", "params.yaml", "data.dvc", "dvc.lock", "metrics", "plots")
 """What a result is made of, as far as git holds it: code, pipeline, settings, data's hash, record, numbers."""
 
+SECTIONS_WITH_SEEDS = {"repeat": "finetune", "caption-repeat": "captions"}
+"""Stages that DVC runs once a seed, and the section whose key ``repeats`` lists the seeds."""
+
 
 @dataclass(frozen=True)
 class Commit:
@@ -33,11 +36,23 @@ class Commit:
 def read_lock() -> dict[str, Any]:
     """Read dvc.lock's stages by name; empty where there is no dvc.lock.
 
+    DVC leaves the record of a seed there that params.yaml asks for no more; it is no part of the result.
+
     Raises:
         AtlasError: the file is not valid YAML.
     """
     stages = read_yaml(LOCK).get("stages") if LOCK.is_file() else None
-    return {name: entry or {} for name, entry in stages.items()} if isinstance(stages, dict) else {}
+    if not isinstance(stages, dict):
+        return {}
+    params = read_yaml(paths.PARAMS) if paths.PARAMS.is_file() else {}
+    return {name: entry or {} for name, entry in stages.items() if _asked_for(name, params)}
+
+
+def _asked_for(name: str, params: Mapping[str, Any]) -> bool:
+    """Whether a stage of dvc.lock is none of a seed, or of one that the settings list."""
+    stage, _, seed = str(name).partition("@")
+    section = params.get(SECTIONS_WITH_SEEDS.get(stage, "")) or {}
+    return stage not in SECTIONS_WITH_SEEDS or seed in map(str, section.get("repeats") or [])
 
 
 def data_hash(stages: Mapping[str, Any]) -> str | None:

@@ -32,14 +32,15 @@ from vit_atlas.tracking.redaction import redact
 from vit_atlas.tracking.registry import Registered, register
 from vit_atlas.tracking.result import Result, data_description, read_result
 from vit_atlas.tracking.stream import (
-    CURVES,
     EXPERIMENT_VARIABLE,
     find_unfinished,
     log_params,
     log_points,
+    read_curves,
     run_name,
     start_run,
 )
+from vit_atlas.tracking.trainings import log_trainings, split_by_seed
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
     _add_numbers(connection, run, result)
     _add_data(connection, run, result)
     _add_artifacts(connection, run_id)
+    log_trainings(connection, run_id, result.metrics)
     with _as_active(connection):
         return log_model(connection, run, result)
 
@@ -197,26 +199,13 @@ def _note(result: Result) -> str:
 
 def _add_numbers(connection: Connection, run: Any, result: Result) -> None:
     run_id, held = run.info.run_id, run.data.metrics
-    points = [(name, value, 0) for name, value in shown_numbers(result.metrics).items() if held.get(name) != value]
+    numbers, _ = split_by_seed(result.metrics)
+    points = [(name, value, 0) for name, value in shown_numbers(numbers).items() if held.get(name) != value]
     for name, curve in read_curves().items():
         history = connection.client.get_metric_history(run_id, name) if name in held else []
         steps = {point.step for point in history}
         points += [(name, value, step) for step, value in curve.items() if step not in steps]
     log_points(connection, run_id, points)
-
-
-def read_curves(path: Path = paths.HISTORY) -> dict[str, dict[int, float]]:
-    """Read the table that finetune wrote: for each column (under its name in MLflow) the value at each step."""
-    if not path.is_file():
-        return {}
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    columns = [name for name in table.columns if name != "step" and pd.api.types.is_numeric_dtype(table[name])]
-    return {
-        f"{CURVES}{name}": {int(step): float(value) for step, value in table[["step", name]].dropna().to_numpy()}
-        for name in columns
-    }
 
 
 def _add_data(connection: Connection, run: Any, result: Result) -> None:

@@ -5,9 +5,11 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from vit_atlas.paths import HISTORY
 from vit_atlas.tracking.client import (
     PLACE_TAG,
     RESULT_TAG,
@@ -193,6 +195,20 @@ def log_points(connection: Connection, run_id: str, points: list[tuple[str, floa
     entities = [Metric(name, value, now, step) for name, value, step in points]
     for start in range(0, len(entities), 1000):
         connection.client.log_batch(run_id, metrics=entities[start : start + 1000])
+
+
+def read_curves(path: Path = HISTORY) -> dict[str, dict[int, float]]:
+    """Read the table that finetune wrote: for each column (under its name in MLflow) the value at each step."""
+    if not path.is_file():
+        return {}
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    columns = [name for name in table.columns if name != "step" and pd.api.types.is_numeric_dtype(table[name])]
+    return {
+        f"{CURVES}{name}": {int(step): float(value) for step, value in table[["step", name]].dropna().to_numpy()}
+        for name in columns
+    }
 
 
 def _last_steps(connection: Connection, run_id: str) -> dict[str, int]:
