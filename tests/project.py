@@ -25,6 +25,7 @@ STAGES = [
     "embed-viz",
     "attn-viz",
     "interventions",
+    "gallery",
     "caption-train",
     "caption-attn",
     "metrics",
@@ -43,6 +44,7 @@ TINY_SETTINGS: dict[str, dict[str, Any]] = {
         "bootstrap_samples": 100,
     },
     "interventions": {"photos": 3, "drawn": 2, "bootstrap_samples": 100},
+    "gallery": {"photos": 12, "thumbnails": 2},
     "captioner": {
         "layers": [-1],
         "width": 16,

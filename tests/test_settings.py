@@ -43,7 +43,7 @@ def test_every_key_of_the_projects_params_is_explained_above_it(root: Path) -> N
 
 def test_no_key_has_a_default() -> None:
     models = [model for name in Settings.model_fields for model in section_models(Settings, name)]
-    assert len(models) == 13
+    assert len(models) == 14
     assert not [key for model in models for key, field in model.model_fields.items() if not field.is_required()]
 
 

@@ -13,6 +13,7 @@ from vit_atlas.settings import (
     EmbeddingsSettings,
     EvaluateSettings,
     FinetuneSettings,
+    GallerySettings,
     HubSettings,
     InterventionSettings,
     ModelSettings,
@@ -94,6 +95,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "seed": 0,
     },
     InterventionSettings: {"photos": 4, "highlight": 0.1, "drawn": 2, "bootstrap_samples": 100, "seed": 0},
+    GallerySettings: {"photos": 40, "thumbnails": 4, "seed": 0},
     CaptionerSettings: {
         "kind": "trained",
         "backbone": "model",
@@ -139,6 +141,7 @@ SECTIONS: dict[str, type[Section]] = {
     "embeddings": EmbeddingsSettings,
     "attention": AttentionSettings,
     "interventions": InterventionSettings,
+    "gallery": GallerySettings,
     "captioner": CaptionerSettings,
     "captions": CaptionsSettings,
 }

@@ -41,6 +41,9 @@ ATTENTION_METRICS = Path("metrics/attention.json")
 ATTENTION_DATA = Path("build/attention")
 """maps.npz, the maps of the drawn photos; scores.csv, one row a photo and method; and what the page explores."""
 
+GALLERY = Path("build/gallery")
+"""Photos that the page can show: gallery.csv, one row a photo, and gallery.npz, thumbnails and maps."""
+
 CLASS_COUNTS = Path("plots/prepare/class_counts.csv")
 CONFUSION = Path("plots/evaluate/confusion.csv")
 RELIABILITY = Path("plots/evaluate/reliability.csv")

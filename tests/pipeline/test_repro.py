@@ -20,6 +20,7 @@ SECTIONS = {
     "embeddings": {"tiles": 3},
     "attention": {"count": 1},
     "interventions": {"drawn": 1},
+    "gallery": {"thumbnails": 1},
     "captioner": {"weight_decay": 0.1},
     "captions": {"count": 1},
 }

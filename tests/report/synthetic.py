@@ -1,5 +1,6 @@
 """A finished result made of noise, in the current folder: all that the page reads, and no model needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def fill(name: str = "cat") -> None:
     write_attention(name)
     write_embeddings()
     write_captions(name)
+    write_gallery([name, "NA"])
 
 
 def write_metrics(name: str) -> None:
@@ -89,7 +91,7 @@ def write_metrics(name: str) -> None:
 
 
 def write_tables(name: str) -> None:
-    """What finetune and evaluate leave: tables, and the picture of the mistakes."""
+    """What finetune and evaluate leave."""
     import pandas as pd
 
     tables: dict[str, dict[str, list[Any]]] = {
@@ -123,7 +125,6 @@ def write_tables(name: str) -> None:
         Path(place).parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(columns).to_csv(place, index=False)
     write_json("build/prepared/classes.json", [name, "NA"])
-    Image.new("RGB", (40, 30), (9, 9, 200)).save("plots/evaluate/mistakes.png")
     Path("data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
 
 
@@ -187,6 +188,44 @@ def write_attention(name: str, outline: str | None = "M100 100L500 100L500 800Z"
         "cells": cells,
     }
     write_json(folder / "explorer.json", content)
+
+
+def write_gallery(classes: Sequence[str], photos: int = 6, jpeg: bytes = b"") -> None:
+    """build/gallery: photos of all classes in turn; every second guess is the first class, every third has no picture.
+
+    Test photos are sure by 0.9, 0.8, ... and look at the object with 0, 10, ... percent.
+    """
+    import io
+
+    import pandas as pd
+
+    if not jpeg:
+        buffer = io.BytesIO()
+        Image.new("RGB", (24, 16), (200, 40, 30)).save(buffer, "JPEG")
+        jpeg = buffer.getvalue()
+    order = np.arange(photos)
+    pictured = order % 3 != 2
+    truth = [classes[place % len(classes)] for place in order]
+    table = {
+        "image_id": [f"{name}/{place}.jpg" for place, name in enumerate(truth)],
+        "split": ["test" if place < max(4, photos // 2) else "train" for place in order],
+        "class_name": truth,
+        "predicted_name": [name if place % 2 == 0 else classes[0] for place, name in enumerate(truth)],
+        "confidence": 0.9 - order % 9 * 0.1,
+        "inside": [None if place % 5 == 4 else place % 10 * 0.1 for place in order],
+        "thumbnail": np.where(pictured, np.cumsum(pictured) - 1, -1),
+        **{f"{name}_{axis}": np.random.default_rng(7).random(photos) for name in ("pca", "tsne") for axis in "xy"},
+    }
+    Path("build/gallery").mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(table).to_csv("build/gallery/gallery.csv", index=False)
+    count = int(pictured.sum())
+    maps = noise(count, PATCHES, seed=5).reshape(count, ROWS, COLUMNS)
+    arrays = {
+        "jpegs": np.frombuffer(jpeg * count, np.uint8),
+        "ends": np.arange(1, count + 1) * len(jpeg),
+        "maps": pack_maps(maps)[0],
+    }
+    write_arrays("build/gallery/gallery.npz", arrays)
 
 
 def write_embeddings(same: bool = False) -> None:

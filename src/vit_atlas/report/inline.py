@@ -10,16 +10,27 @@ from markupsafe import Markup
 
 from vit_atlas.figures.style import HEAT, SEQUENTIAL
 
-SCRIPTS = ("core.js", "board.js", "attention.js", "positions.js", "captions.js", "charts.js")
+SCRIPTS = (
+    "core.js",
+    "board.js",
+    "attention.js",
+    "positions.js",
+    "captions.js",
+    "gallery.js",
+    "scatter.js",
+    "charts.js",
+)
 """In the order in which they run; each stands in a function of its own and shares the object ``Atlas``."""
 
-PALETTES = (HEAT, SEQUENTIAL)
-"""matplotlib's perceptually uniform maps: for attention, and for similarities."""
+STYLES = ("style.css", "gallery.css")
+
+PALETTES = {"heat": HEAT, "similarity": SEQUENTIAL}
+"""matplotlib's perceptually uniform maps, the same as in pictures: for attention, and for similarities."""
 
 
 def style() -> Markup:
     """The page's style sheet."""
-    return Markup(_text("style.css"))
+    return Markup("\n".join(_text(name) for name in STYLES))
 
 
 def scripts() -> Markup:
@@ -39,8 +50,8 @@ def chart_library() -> Markup:
 def palettes() -> dict[str, list[int]]:
     """Every palette as 256 colours of red, green and blue behind each other, 0 to 255."""
     found = {}
-    for name in PALETTES:
-        colours = matplotlib.colormaps[name](np.arange(256))[:, :3]
+    for name, palette in PALETTES.items():
+        colours = matplotlib.colormaps[palette](np.arange(256))[:, :3]
         found[name] = np.rint(colours * 255).astype(int).ravel().tolist()
     return found
 

@@ -11,6 +11,7 @@ from vit_atlas.io.frames import read_csv
 from vit_atlas.provenance import METRICS
 from vit_atlas.report import charts, explore, inline
 from vit_atlas.report.facts import facts, why_captions, why_photos
+from vit_atlas.report.gallery import gallery, left_out, mistakes, read_gallery
 from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
 from vit_atlas.report.result import effects, headline, missing_parts, numbers
@@ -18,9 +19,6 @@ from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
 Metrics = dict[str, Any]
-
-LISTED = 12
-"""Mistakes in the table beside their pictures."""
 
 
 def render_report(settings: Settings) -> str:
@@ -40,6 +38,8 @@ def render_report(settings: Settings) -> str:
     metrics = {path.stem: read_json(path) for path in sorted(METRICS.glob("*.json"))}
     attention, captions = explore.attention(metrics.get("attention", {})), explore.captions()
     evaluate = metrics.get("evaluate", {})
+    photos = read_gallery()
+    shown = gallery(photos, settings.evaluate.calibration_bins)
     captions_on = settings.captioner.kind != "none"
     return environment.get_template("page.html").render(
         style=inline.style(),
@@ -72,7 +72,9 @@ def render_report(settings: Settings) -> str:
         answers=charts.intervention_accuracy(metrics.get("interventions", {})),
         effects=effects(metrics.get("interventions", {})),
         pictures=_pictures(),
-        mistakes=_mistakes(),
+        mistakes=mistakes(photos),
+        gallery=shown,
+        gallery_left_out=left_out(shown, metrics.get("prepare", {})),
         classes=_per_class(),
         warnings=evaluate.get("warnings", []),
         tables={name: rows(content) for name, content in metrics.items() if captions_on or name != "caption"},
@@ -97,7 +99,6 @@ def rows(content: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _pictures() -> dict[str, Picture | None]:
     return {
-        "mistakes": picture(paths.MISTAKES, "The most confident mistakes on the test photos"),
         "interventions": picture(
             paths.INTERVENTION_PICTURE, "What is left of each photo, and the probability of its class: green is right"
         ),
@@ -105,16 +106,11 @@ def _pictures() -> dict[str, Picture | None]:
     }
 
 
-def _mistakes() -> list[dict[str, Any]]:
-    if not paths.PREDICTIONS.is_file():
-        return []
-    table = read_csv(paths.PREDICTIONS, "evaluate", ("image_id", "class_name", "predicted_name"))
-    wrong = table[~table["correct"].astype(bool)]
-    return records(wrong.sort_values("confidence", ascending=False, kind="stable").head(LISTED))
-
-
 def _per_class() -> list[dict[str, Any]]:
     if not paths.PER_CLASS.is_file():
         return []
     table = plain(records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for"))))
-    return [row | {"recall": f"{Estimate.read(row, 'recall') or Estimate():.3f}"} for row in table]
+    return [
+        row | {"share": (row["recall"] or 0) * 100, "recall": f"{Estimate.read(row, 'recall') or Estimate():.3f}"}
+        for row in table
+    ]

@@ -201,6 +201,17 @@ class InterventionSettings(Section):
     """Seed of the sample, of the areas taken away for comparison, and of the bootstrap."""
 
 
+class GallerySettings(Section):
+    """Which photos the page can show when a class, a confusion or a point is clicked."""
+
+    photos: Count
+    """At most this many photos go through the model once more and are points of the map of all photos."""
+    thumbnails: Count
+    """At most this many photos of one class and guess have a picture."""
+    seed: Seed
+    """Seed of the random choice of training photos, and of t-SNE."""
+
+
 class CatrSettings(Section):
     """CATR v3 as published: ResNet-101 and transformer, trained on COCO."""
 
@@ -318,6 +329,7 @@ class Settings(Section):
     embeddings: EmbeddingsSettings
     attention: AttentionSettings
     interventions: InterventionSettings
+    gallery: GallerySettings
     captioner: Annotated[Captioner, Field(discriminator="kind")]
     captions: CaptionsSettings
 

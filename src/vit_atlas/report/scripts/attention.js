@@ -8,8 +8,8 @@
   const [cellRows, cellColumns] = common.cells;
   const patches = rows * columns;
   const cells = cellRows * cellColumns;
-  const colours = Atlas.table("inferno", true);
-  const solid = Atlas.table("inferno", false);
+  const colours = Atlas.table("heat", true);
+  const solid = Atlas.table("heat", false);
   const byId = (name) => document.getElementById(`attention-${name}`);
   const state = { photo: 0, method: "", layer: common.layer, head: -1, special: 0 };
   const loaded = new Map();
@@ -250,7 +250,7 @@
   Atlas.radios(document.querySelector("#attention .photos"), (item) =>
     Atlas.timed("attention photo", () => choosePhoto(Number(item.dataset.photo))),
   );
-  Atlas.ramp(byId("bar"), "inferno");
+  Atlas.ramp(byId("bar"), "heat");
   board.opacity(byId("opacity").value / 100);
   showMethod();
   showPhoto();

@@ -3,13 +3,14 @@
 (function () {
   const palettes = Atlas.json("palettes");
 
-  // Colours of 256 steps as RGBA; with `fade`, the lower a value the more of the photo shows through.
+  // Colours of 256 steps as RGBA; with `fade`, the lower a value the more of the photo shows through: `clear` is all.
   function table(name, fade) {
     const colours = palettes[name];
     const found = new Uint8ClampedArray(256 * 4);
     for (let step = 0; step < 256; step++) {
       for (let channel = 0; channel < 3; channel++) found[step * 4 + channel] = colours[step * 3 + channel];
-      found[step * 4 + 3] = fade ? 255 * (0.55 + 0.45 * Math.sqrt(step / 255)) : 255;
+      const low = fade === "clear" ? 0.15 : 0.55;
+      found[step * 4 + 3] = fade ? 255 * (low + (0.85 - low) * Math.sqrt(step / 255)) : 255;
     }
     return found;
   }

@@ -4,7 +4,7 @@
   const content = Atlas.json("captions-data");
   if (!content) return;
   const LEVELS = 63;
-  const colours = Atlas.table("inferno", true);
+  const colours = Atlas.table("heat", true);
   const byId = (name) => document.getElementById(`captions-${name}`);
   const state = { photo: 0, word: 0, layer: -1 };
   const loaded = new Map();
@@ -144,7 +144,7 @@
   const group = Atlas.radios(photos, (item) =>
     Atlas.timed("captions photo", () => choosePhoto(Number(item.dataset.photo))),
   );
-  Atlas.ramp(byId("bar"), "inferno");
+  Atlas.ramp(byId("bar"), "heat");
   board.opacity(byId("opacity").value / 100);
   // Begin with a photo of which the caption names something that people named too.
   const first = Math.max(0, content.photos.findIndex((one, index) => one.words.some((word) => noun(word.text, index))));

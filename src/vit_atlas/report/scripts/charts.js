@@ -24,7 +24,14 @@
   async function draw(place) {
     const spec = Atlas.json(`chart-${place.dataset.chart}`);
     const options = { mode: "vega-lite", renderer: "svg", actions: false, ast: true, config };
-    await window.vegaEmbed(place, spec, options);
+    const { view } = await window.vegaEmbed(place, spec, options);
+    const wanted = { confusion: (one) => ({ truth: one.actual, guess: one.predicted }), reliability: (one) => one.count && { bin: one.confidence } };
+    const ask = wanted[place.dataset.chart];
+    if (ask && Atlas.showPhotos)
+      view.addEventListener("click", (_, item) => {
+        const found = item && item.datum && ask(item.datum);
+        if (found) Atlas.showPhotos(found);
+      });
     place.dataset.drawn = "yes";
   }
 

@@ -5,7 +5,7 @@
   if (!data) return;
   const [rows, columns] = data.shown;
   const count = rows * columns;
-  const colours = Atlas.table("viridis", false);
+  const colours = Atlas.table("similarity", false);
   const names = data.same ? ["after"] : ["before", "after"];
   const reading = document.getElementById("positions-reading");
   const boards = [];
@@ -55,7 +55,7 @@
     board.mark();
     boards.push(board);
   }
-  Atlas.ramp(document.getElementById("positions-bar"), "viridis");
+  Atlas.ramp(document.getElementById("positions-bar"), "similarity");
   Atlas.ready.positions = Atlas.unpack(data).then((found) => {
     maps = found;
     draw(boards[0].cell);
