@@ -84,7 +84,8 @@ def write_gallery(classifier: Classifier, photos: Manifest, settings: GallerySet
         AtlasError: a photo or mask cannot be opened, the model's attention cannot be recorded, or the disk is full.
     """
     names = classifier.id2label
-    rows, features, jpegs, maps = [], [], [], []
+    rows: list[dict[str, object]] = []
+    features, jpegs, maps = list[Array](), list[Array](), list[Array]()
     kept: dict[tuple[bool, str, str], int] = {}
     for photo, look in zip(photos, looks(classifier, photos), strict=True):
         guess = names[look.guess]
@@ -146,7 +147,7 @@ def _looks(classifier: Classifier, photos: list[Photo]) -> Iterator[Look]:
     shares = logits.double().softmax(dim=-1).cpu().numpy()
     maps = attention.rows(-1)[:, :, 0].mean(dim=1)[:, classifier.layout.prefix_tokens :]
     maps = maps.unflatten(-1, classifier.layout.grid).float().cpu()
-    small = functional.adaptive_avg_pool2d(maps, [min(side, FINEST) for side in maps.shape[1:]])
+    small = functional.adaptive_avg_pool2d(maps, (min(maps.shape[1], FINEST), min(maps.shape[2], FINEST)))
     for place, (photo, image) in enumerate(zip(photos, images, strict=True)):
         yield Look(
             guess=int(shares[place].argmax()),
