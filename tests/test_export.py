@@ -184,3 +184,19 @@ def test_a_folder_with_something_in_it_is_left_alone() -> None:
     with pytest.raises(AtlasError, match="holds no model"):
         export_model("other", NUMBERS, None)
     assert not Path("other").exists()
+
+
+def test_every_training_is_a_dot_on_the_card() -> None:
+    make_model(MODEL)
+    seeds = {f"evaluate/by_seed/{seed}/accuracy": value for seed, value in ((0, 0.721), (11, 0.7), (2, 0.75))}
+    over = {"evaluate/accuracy_over_seeds": 0.724, "evaluate/accuracy_over_seeds_low": 0.65}
+    text = complete_card(NUMBERS | seeds | over | {"evaluate/accuracy_over_seeds_high": 0.8}, None)
+    lines = {line.split()[1]: line for line in text.splitlines() if line.startswith("seed ")}
+    assert list(lines) == ["0", "11", "2"]
+    assert lines["11"].index("o") == lines["11"].index("|") + 1
+    assert lines["2"].rindex("|") == lines["2"].index("o") + 1
+    assert len({line.rindex("|") for line in lines.values()}) == 1
+    assert "| mean accuracy of trainings with other seeds, this one among them | 0.724 [0.650, 0.800] |" in text
+    assert "those of several trainings over photos and seeds" in text
+    assert str(ModelCard(text)) == text
+    assert "seed " not in complete_card(NUMBERS, None).split("## Settings")[0]

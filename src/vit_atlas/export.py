@@ -76,4 +76,7 @@ def complete_card(numbers: Mapping[str, float], data_hash: str | None) -> str:
     """
     numbers = {name.removeprefix("evaluate/"): value for name, value in numbers.items() if name.startswith("evaluate/")}
     results = {key: estimate for key in RESULTS if (estimate := Estimate.read(numbers, key)) is not None}
-    return card_text(read_json(MODEL / FACTS), results, int(numbers.get("photos", 0)), data_hash, exported=True)
+    by_seed = (re.fullmatch(r"by_seed/(\d+)/accuracy", name) for name in numbers)
+    trainings = {int(match[1]): numbers[match[0]] for match in by_seed if match}
+    photos = int(numbers.get("photos", 0))
+    return card_text(read_json(MODEL / FACTS), results, photos, data_hash, exported=True, trainings=trainings)

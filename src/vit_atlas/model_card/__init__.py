@@ -39,8 +39,13 @@ RESULTS = {
     "ece": "expected calibration error",
     "probe_accuracy": "accuracy of a linear probe on the pretrained features",
     "accuracy_minus_probe": "accuracy less that of the probe",
+    "accuracy_over_seeds": "mean accuracy of trainings with other seeds, this one among them",
+    "accuracy_minus_probe_over_seeds": "their mean accuracy less that of the probe",
 }
 """Keys of metrics/evaluate.json that a card tells, in words."""
+
+DOTS = 41
+"""Characters between the lowest and the highest accuracy of several trainings."""
 
 METRIC_TYPES = {
     "accuracy": "accuracy",
@@ -86,6 +91,7 @@ def card_text(
     test_photos: int = 0,
     data_hash: str | None = None,
     exported: bool = False,
+    trainings: Mapping[int, float] | None = None,
 ) -> str:
     """Render a card: metadata as the hub expects it, and the text.
 
@@ -96,6 +102,7 @@ def card_text(
         test_photos: how many there were; 0 is not told.
         data_hash: DVC's hash of the data.
         exported: the package that opens photos lies beside the card.
+        trainings: seed -> accuracy of several trainings; None or empty leaves them out.
     """
     results = results or {}
     environment = Environment(
@@ -113,6 +120,7 @@ def card_text(
         data_hash=data_hash,
         exported=exported,
         dataset=DATASET,
+        dots=_dots(trainings or {}),
     )
     return f"---\n{_metadata(facts, results, data_hash).to_yaml()}\n---\n\n{body}"
 
@@ -132,6 +140,19 @@ def base_model(name: str) -> str | None:
     except HFValidationError:
         return None
     return None if name == "embedded" or Path(name).is_dir() else name
+
+
+def _dots(trainings: Mapping[int, float]) -> list[str]:
+    """One line of text a training, its accuracy as a dot between the lowest and the highest."""
+    if not trainings:
+        return []
+    low, high = min(trainings.values()), max(trainings.values())
+    wide = max(len(str(seed)) for seed in trainings)
+    lines = []
+    for seed, accuracy in trainings.items():
+        place = round((accuracy - low) / (high - low) * (DOTS - 1)) if high > low else DOTS // 2
+        lines.append(f"seed {seed:<{wide}} |{' ' * place}o{' ' * (DOTS - 1 - place)}| {accuracy:.3f}")
+    return lines
 
 
 def _base(name: str) -> str:
