@@ -99,6 +99,7 @@ def test_a_difference_that_seeds_disagree_about_holds_zero() -> None:
     found = over_seeds("x", np.stack([photos + 0.3, photos - 0.3]), 200, 0)
     assert found["x_over_seeds_low"] < 0 < found["x_over_seeds_high"]
     assert found["x_sd"] == pytest.approx(0.6 / 2**0.5)
+    assert (found["x_over_seeds_low"], found["x_over_seeds_high"]) == (-1, 1), "no interval leaves what is possible"
 
 
 def scores(shift: float) -> pd.DataFrame:

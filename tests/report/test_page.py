@@ -332,6 +332,8 @@ def test_every_training_is_a_dot_and_the_mean_is_told(folder: Path) -> None:
         "The mean of 2 trainings with other seeds is 0.890 [0.840, 0.940], their standard deviation 0.014" in page.text
     )
     assert "Supported over 2 trainings" in page.text
+    assert "in this training fine-tuning is better" in page.text
+    assert "over photos and seeds fine-tuning is better than the probe." in page.text
 
 
 def test_one_training_says_so_and_how_to_get_the_spread(folder: Path) -> None:

@@ -146,7 +146,8 @@ def _trainings(predictions: pd.DataFrame, probe: dict[str, Any], settings: Setti
         values["accuracy_minus_probe"] = right - (predictions["label"] == probe["predictions"]).to_numpy(float)
     metrics: dict[str, Any] = {"trainings": len(tables)}
     for name, rows in values.items():
-        metrics |= over_seeds(name, rows, settings.evaluate.bootstrap_samples, settings.evaluate.seed)
+        bounds = (0.0, 1.0) if name == "accuracy" else (-1.0, 1.0)
+        metrics |= over_seeds(name, rows, settings.evaluate.bootstrap_samples, settings.evaluate.seed, bounds=bounds)
     metrics["by_seed"] = {
         str(seed): {name: float(rows[place].mean()) for name, rows in values.items()}
         for place, seed in enumerate(tables)

@@ -49,6 +49,7 @@ def over_seeds(
     samples: int,
     seed: int,
     statistic: Callable[[np.ndarray], np.ndarray] = lambda totals: totals[:, 0] / totals[:, 1],
+    bounds: tuple[float, float] = (-1.0, 1.0),
 ) -> dict[str, float | None]:
     """The mean over trainings with its interval, as ``<name>_over_seeds``, and their standard deviation, ``<name>_sd``.
 
@@ -59,6 +60,7 @@ def over_seeds(
         samples: resamples behind the interval.
         seed: of the resampling.
         statistic: needed for (trainings, photos, K) alone.
+        bounds: what the number cannot leave, nor can its interval.
     """
     if rows.ndim == 2:
         known = ~np.isnan(rows)
@@ -67,10 +69,11 @@ def over_seeds(
         each = statistic(rows.sum(axis=1))
     each = each[np.isfinite(each)]
     deviation = float(each.std(ddof=1)) if len(each) > 1 else None
-    return {
-        **Estimate.over_trainings(rows, statistic, samples, seed).flat(f"{name}_over_seeds"),
-        f"{name}_sd": deviation,
-    }
+    estimate = Estimate.over_trainings(rows, statistic, samples, seed)
+    if estimate.low is not None and estimate.high is not None:
+        least, most = bounds
+        estimate = Estimate(estimate.value, max(estimate.low, least), min(estimate.high, most))
+    return {**estimate.flat(f"{name}_over_seeds"), f"{name}_sd": deviation}
 
 
 def forget_others(finetune: FinetuneSettings, captions: CaptionsSettings) -> None:

@@ -54,7 +54,13 @@ def trainings_metrics(tables: Mapping[int, pd.DataFrame], settings: AttentionSet
             values["miou_over_gaussian"] = pairs
         for score, columns in values.items():
             if len(columns) == len(tables):
-                metrics |= over_seeds(f"{name}.{score}", np.stack(columns), settings.bootstrap_samples, settings.seed)
+                metrics |= over_seeds(
+                    f"{name}.{score}",
+                    np.stack(columns),
+                    settings.bootstrap_samples,
+                    settings.seed,
+                    bounds=(0.0, 1.0) if score in SCORES else (-1.0, 1.0),
+                )
                 for seed, column in zip(each, columns, strict=True):
                     each[seed][f"{name}.{score}"] = float(column.mean())
     return metrics | {"by_seed": each}

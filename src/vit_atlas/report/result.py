@@ -43,7 +43,7 @@ def headline(evaluate: Metrics | None, trained_on: int | None = None) -> str:
     text += f" (95 % interval {accuracy.low:.1%} to {accuracy.high:.1%}). " if accuracy.low is not None else ". "
     if "probe_accuracy" in evaluate:
         text += f"A linear probe on the pretrained features reaches {evaluate['probe_accuracy']:.1%}: "
-        text += _comparison(gain)
+        text += f"in this training {_comparison(gain)}" if "by_seed" in evaluate else _comparison(gain)
     text += _over_trainings(evaluate)
     if evaluate.get("reference_accuracy") is not None:
         distance = evaluate["distance_to_reference"] * 100
@@ -132,7 +132,12 @@ def _over_trainings(evaluate: Metrics) -> str:
         text += f", their standard deviation {evaluate['accuracy_sd']:.3f}"
     if gain is None:
         return f"{text} (brackets: 95 % interval over photos and seeds)."
-    return f"{text}; it differs from the probe's by {gain:+.3f} (brackets: 95 % intervals over photos and seeds)."
+    verdict = {
+        "supported": "fine-tuning is better than the probe",
+        "not supported": "fine-tuning is worse than the probe",
+        "cannot be said": "the two cannot be told apart",
+    }
+    return f"{text}; less the probe's it is {gain:+.3f}: over photos and seeds {verdict[gain.above(0)]}."
 
 
 def _comparison(gain: Estimate) -> str:

@@ -73,7 +73,8 @@ def trainings_metrics(trainings: Mapping[int, tuple[pd.DataFrame, Mapping[str, A
         rows = np.stack([np.column_stack([_column(table, *column) for column in columns]) for table in sums])
         rows = rows[:, rows[:, :, 1::2].sum(axis=(0, 2)) > 0]
         statistic = _difference_of_means if len(keys) == 2 else _share
-        metrics |= over_seeds(name, rows, SAMPLES, 0, statistic)
+        signed = len(keys) == 2 or name.endswith("correlation")
+        metrics |= over_seeds(name, rows, SAMPLES, 0, statistic, bounds=(-1.0, 1.0) if signed else (0.0, 1.0))
         with np.errstate(invalid="ignore", divide="ignore"):
             values = statistic(rows.sum(axis=1))
         for place, value in enumerate(values.tolist()):
