@@ -52,6 +52,8 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "class_weights": "none",
         "sampling": "natural",
         "trainable_blocks": 3,
+        "lora_rank": 0,
+        "lora_alpha": 16.0,
         "cached_views": 3,
         "seed": 0,
         "repeats": [],

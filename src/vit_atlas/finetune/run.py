@@ -16,6 +16,7 @@ from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.finetune.cache import cached
 from vit_atlas.finetune.head import start_from_probe
+from vit_atlas.finetune.lora import FOLDER, Adapter, add_adapters, merge_adapters
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import write_card
@@ -56,6 +57,8 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
             history = training.history
             with atomic_folder(MODEL) as folder:
                 training.classifier.save(folder)
+                if training.adapter is not None:
+                    training.adapter.save(folder / FOLDER)
                 write_card(folder, sections, training.manifest, history[history["step"] == training.best_step])
             write_history(history, HISTORY)
             write_history(training.validation, VALIDATION)
@@ -69,6 +72,8 @@ class Training:
     manifest: Manifest
     classifier: Classifier
     """With the weights of the best epoch, on the CPU."""
+    adapter: Adapter | None
+    """What was merged into it; None where it was trained without adapters."""
     history: pd.DataFrame
     """See :mod:`vit_atlas.training.history`."""
     best_step: int
@@ -127,7 +132,7 @@ def trained(
         args = training_arguments(settings, len(train), checkpoints)
         precision = "bfloat16" if args.bf16 else "float32"
         made = (device_name(args.device), precision, time.monotonic() - started, resumed)
-        yield Training(manifest, classifier, history, best.step, made)
+        yield Training(manifest, classifier, merge_adapters(classifier), history, best.step, made)
     if is_first():
         checkpoints.remove()
 
@@ -146,15 +151,21 @@ def train_classifier(
     checkpoints: Checkpoints,
     stream: Stream,
 ) -> pd.DataFrame:
-    """Train in place, all of the model or its last blocks on cached activations; returns the history."""
+    """Train in place, all of the model or its last blocks on cached activations; returns the history.
+
+    With ``settings.lora_rank`` the model is left with adapters, for :func:`vit_atlas.finetune.lora.merge_adapters`.
+    """
     args = training_arguments(settings, len(train), checkpoints)
     model = classifier.model.to(args.device)
+    if settings.lora_rank:
+        add_adapters(classifier, settings)
     if settings.trainable_blocks == "all":
         groups = parameter_groups(model, settings)
         history = fit(model, train, val, groups, settings, args, checkpoints, stream)
     else:
         parts = split(model, settings.trainable_blocks)
-        freeze(model, settings.trainable_blocks)
+        if not settings.lora_rank:
+            freeze(model, settings.trainable_blocks)
         groups = parameter_groups(model, settings)
         # Cached activations need no loading: worker processes would only copy them.
         tail_args = training_arguments(settings.model_copy(update={"workers": 0}), len(train), checkpoints)

@@ -114,6 +114,10 @@ class FinetuneSettings(Section):
     """`balanced` draws as many photos of each class an epoch, those of rare classes several times."""
     trainable_blocks: Literal["all"] | Natural
     """`all` trains the whole network; k trains the last k blocks and the head, on cached activations of the others."""
+    lora_rank: Natural
+    """Rank of low-rank adapters (LoRA), through which alone the trainable blocks then learn; 0 trains them whole."""
+    lora_alpha: Positive
+    """Adapters count with lora_alpha / lora_rank; they end up in the model's weights, and in build/model/adapter."""
     cached_views: Count
     """With a frozen trunk: augmented views of each photo that are computed once and then reused by later epochs."""
     seed: Seed
@@ -135,6 +139,13 @@ class FinetuneSettings(Section):
     @classmethod
     def _others(cls, repeats: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         return other_seeds(repeats, info.data.get("seed"), "finetune.seed")
+
+    @field_validator("lora_rank")
+    @classmethod
+    def _adapts(cls, rank: int, info: ValidationInfo) -> int:
+        if rank and info.data.get("trainable_blocks") == 0:
+            raise ValueError("0, as finetune.trainable_blocks is 0 and adapters need blocks to learn in")
+        return rank
 
 
 class EvaluateSettings(Section):
