@@ -1,11 +1,18 @@
-"""What values settings may have: kinds of numbers, and checks whose message completes "expected ..."."""
+"""What a section of settings is, and its values: kinds of numbers, checks whose message completes "expected ..."."""
 
 import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vit_atlas.attention.methods import METHODS
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no silent conversion of text to numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
 
 # Strict: neither text nor true and false become numbers.
 Integer = Annotated[int, Field(strict=True)]
