@@ -24,9 +24,10 @@ from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.data.prepare import prepare
 from vit_atlas.estimates import Estimate
-from vit_atlas.finetune.cache import cached
-from vit_atlas.finetune.head import start_from_probe
+from vit_atlas.finetune.head import clean_features, start_from_probe
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
+from vit_atlas.finetune.probe import fit_probe
+from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.models.classifier import Classifier, load_pretrained
 from vit_atlas.models.trunk import split
 from vit_atlas.settings import FinetuneSettings, Settings, load_settings
@@ -107,7 +108,9 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     """Yield one row a variant; they share the frozen trunk's activations."""
     own = settings.finetune.model_copy(update={"seed": seed, "cached_views": 1})
     classifier = load_pretrained(settings.model, photos.classes, seed)
-    start_from_probe(classifier, photos.train, photos.val, own.batch_size)
+    splits = {"train": photos.train, "val": photos.val}
+    labels = {name: rows.labels for name, rows in splits.items()}
+    start_from_probe(classifier, fit_probe(clean_features(classifier, splits), labels, len(photos.classes)))
     start = {name: value.clone() for name, value in classifier.model.state_dict().items()}
     processor = classifier.processor
     augmentation = PhotoAugmentation(
@@ -116,22 +119,22 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     train, held_out = AugmentedPhotos(photos.train, augmentation), Manifest(join(photos.val, photos.test))
     parts = split(classifier.model, int(own.trainable_blocks))
     shape = (classifier.layout.tokens, classifier.model.config.hidden_size)
-    trunk_run: dict[str, Any] = {"workers": 0, "device": torch.device("cpu"), "autocast": None}
-    trunk_run |= {"views": 1, "shape": shape, "batch_size": own.batch_size}
-    with cached(parts.trunk, train, PlainPhotos(held_out, processor), **trunk_run) as (views, others):
-        tokens, labels = others._tokens[0], others.labels
-        val = CachedTokens(tokens[None, : len(photos.val)], labels[: len(photos.val)])
-        test = CachedTokens(tokens[None, len(photos.val) :], labels[len(photos.val) :])
-        probe = right(parts.tail.eval(), test)
-        for variant in options.variants:
-            changes = {
-                key: yaml.safe_load(value)
-                for key, _, value in (one.partition("=") for one in variant.split(",") if one)
-            }
-            chosen = FinetuneSettings.model_validate(own.model_dump() | changes)
-            classifier.model.load_state_dict(start)
-            yield [len(photos.train), len(photos.val), len(photos.test), len(photos.classes), variant, seed,
-                   *train_one(classifier, views, val, test, chosen, probe)]  # fmt: skip
+    views, others = trunk_tokens(
+        parts.trunk, train, PlainPhotos(held_out, processor), views=1, shape=shape, workers=0,
+        device=torch.device("cpu"), autocast=None
+    )  # fmt: skip
+    tokens, count = others._tokens[0], len(photos.val)
+    val = CachedTokens([tokens[:count]], others.labels[:count])
+    test = CachedTokens([tokens[count:]], others.labels[count:])
+    probe = right(parts.tail.eval(), test)
+    for variant in options.variants:
+        changes = {
+            key: yaml.safe_load(value) for key, _, value in (one.partition("=") for one in variant.split(",") if one)
+        }
+        chosen = FinetuneSettings.model_validate(own.model_dump() | changes)
+        classifier.model.load_state_dict(start)
+        yield [len(photos.train), len(photos.val), len(photos.test), len(photos.classes), variant, seed,
+               *train_one(classifier, views, val, test, chosen, probe)]  # fmt: skip
 
 
 def train_one(

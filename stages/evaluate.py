@@ -5,6 +5,7 @@ from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.evaluation.predict import predict, worst_mistakes
 from vit_atlas.figures.evaluation import Mistake, draw_mistakes
 from vit_atlas.figures.style import save
+from vit_atlas.finetune.probe import read_probe
 from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
@@ -15,10 +16,11 @@ from vit_atlas.stage import run_stage
 def main() -> None:
     settings = load_settings()
     evaluate, manifest, classes = settings.evaluate, Manifest.read(), read_classes()
-    pretrained = load_pretrained(settings.model, classes, evaluate.seed) if evaluate.linear_probe else None
-    table, probe = predict(manifest, classes, load_finetuned(), pretrained, evaluate)
+    probe = read_probe()
+    pretrained = (load_pretrained(settings.model, classes, evaluate.seed), probe) if probe else None
+    table, baseline = predict(manifest, classes, load_finetuned(), pretrained, evaluate)
     write_csv(paths.PREDICTIONS, table)
-    write_json(paths.PROBE, probe)
+    write_json(paths.PROBE_PREDICTIONS, baseline)
     worst = worst_mistakes(table, evaluate.mistakes)
     photos = manifest.find(worst["image_id"])
     answers = zip(photos, worst["predicted_name"], worst["confidence"], strict=True)

@@ -29,7 +29,9 @@ CAPTION_REPEATS = TRAININGS / "captions"
 VALIDATION = REPEATS / "first" / "validation.csv"
 """The history's rows with a validation result, alone: DVC draws an empty cell as zero."""
 PREDICTIONS = Path("build/predictions.csv")
-PROBE = Path("build/probe.json")
+PROBE = Path("build/probe")
+"""The linear probe and the features that it was fitted on; empty where none was fitted."""
+PROBE_PREDICTIONS = Path("build/probe_predictions.json")
 """The linear probe's strength and its predictions, in the order of the other predictions."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
@@ -77,7 +79,7 @@ CAPTION_VERIFY_CACHE = VERIFY_CACHE / "captioning"
 """What prepare knows of files that it has decoded: only new and changed ones are decoded again."""
 
 TRUNK_CACHE = Path(".trunk-cache")
-"""Activations of the frozen trunk: scratch space of one finetune run."""
+"""Activations of the frozen trunk, kept from one training to the next; it may be deleted at any time."""
 
 
 def cache_folder() -> Path:

@@ -1,6 +1,7 @@
 """evaluate: its numbers against hand-made ones, its answers against transformers' pipeline, its files on disk."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from tests.tiny_settings import params_text, tiny
 from vit_atlas import paths
 from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.errors import AtlasError
-from vit_atlas.evaluation import predict as prediction
 from vit_atlas.evaluation.predict import predict, prediction_table, worst_mistakes
 from vit_atlas.evaluation.summary import numbers, per_class_table, reliability_table, summarise
+from vit_atlas.finetune.probe import fit_probe, read_probe, write_probe
 from vit_atlas.io.files import read_json, write_json
 from vit_atlas.io.frames import read_csv, write_csv
 from vit_atlas.io.summary import write_summary
+from vit_atlas.models import inference
 from vit_atlas.models.classifier import load_finetuned, load_pretrained
 from vit_atlas.models.inference import forward
 from vit_atlas.models.trunk import head_of, shared_blocks
@@ -54,7 +56,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Manifest(pd.DataFrame(rows)).write()
     write_json("build/prepared/classes.json", CLASSES)
     save_tiny("tiny", labels="abc", num_hidden_layers=2)
-    load_pretrained(tiny(ModelSettings, name="tiny"), CLASSES, seed=3).save("build/model")
+    pretrained = load_pretrained(tiny(ModelSettings, name="tiny"), CLASSES, seed=3)
+    pretrained.save("build/model")
+    splits = {name: Manifest.read().split(name) for name in ("train", "val")}
+    features = {name: forward(None, pretrained, photos.paths, 4, name).features for name, photos in splits.items()}
+    write_probe(fit_probe(features, {name: photos.labels for name, photos in splits.items()}, 3), features)
     Path("params.yaml").write_text(
         params_text(
             model={"name": "tiny"},
@@ -117,26 +123,34 @@ def test_predictions_are_those_of_the_pipeline(project: Path) -> None:
 
 
 def test_without_probe_the_pretrained_model_is_not_loaded(project: Path) -> None:
-    Path("params.yaml").write_text(
-        params_text(model={"name": "nowhere"}, evaluate={"linear_probe": False, "bootstrap_samples": 100})
-    )
+    Path("params.yaml").write_text(params_text(model={"name": "nowhere"}, evaluate={"bootstrap_samples": 100}))
+    write_probe(None, {})
     run_stage()
     assert not [key for key in read_json("metrics/evaluate.json") if "probe" in key or "reference" in key]
 
 
-def test_probe_sees_each_photo_once_and_only_the_test_split_is_tested(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_test_photo_is_opened_once_and_no_other(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    original = prediction.forward
+    original = inference.open_photo
 
-    def counting(finetuned: object, pretrained: object, paths: list[str], *rest: object) -> object:
-        seen.extend(paths)
-        return original(finetuned, pretrained, paths, *rest)
+    def counting(path: str) -> Image.Image:
+        seen.append(path)
+        return original(path)
 
-    monkeypatch.setattr(prediction, "forward", counting)
+    monkeypatch.setattr(inference, "open_photo", counting)
     run_stage()
-    assert len(seen) == len(set(seen)) == 27
+    assert seen == Manifest.read().split("test").paths
+
+
+def test_the_probe_is_asked_what_the_pretrained_model_sees_in_test_photos(project: Path) -> None:
+    run_stage()
+    probe, pretrained = read_probe(), load_pretrained(tiny(ModelSettings, name="tiny"), CLASSES, seed=0)
+    assert probe is not None
+    features = forward(None, pretrained, Manifest.read().split("test").paths, 4, "test").features
+    assert read_json("build/probe_predictions.json") == {
+        "strength": probe.strength,
+        "predictions": probe.predict(features).tolist(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -147,6 +161,8 @@ def test_probe_sees_each_photo_once_and_only_the_test_split_is_tested(
         (lambda: Path("data/classification/blue/6.png").unlink(), "blue/6.png"),
         (lambda: Path("data/classification/blue/6.png").write_bytes(b"x"), "blue/6.png"),
         (lambda: Path("build/prepared/manifest.csv").unlink(), "dvc repro"),
+        (lambda: shutil.rmtree("build/probe"), "dvc repro finetune"),
+        (lambda: Path("build/probe/weights.npz").write_bytes(b"x"), "build/probe/weights.npz cannot be read"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(
@@ -308,7 +324,7 @@ def test_names_of_classes_stay_text(project: Path, names: list[str]) -> None:
     labels = np.array([0, 1, 2, 2])
     write_csv(paths.PREDICTIONS, table(labels, np.eye(3)[[0, 1, 2, 0]], names))
     write_json(paths.CLASSES, names)
-    write_json(paths.PROBE, {"strength": None, "predictions": None})
+    write_json(paths.PROBE_PREDICTIONS, {"strength": None, "predictions": None})
     write_summary(summarise(load_settings()))
     assert read_csv(paths.CONFUSION, "metrics", ("actual", "predicted"))["actual"].tolist() == [*names, names[2]]
     rows = charts.confusion()

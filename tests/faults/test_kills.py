@@ -11,7 +11,7 @@ import pytest
 from tests.faults.conftest import Workshop, hashes, set_params
 
 OUTS = {
-    "finetune": ("build/model", "build/history.csv", "build/trainings/finetune/first/validation.csv"),
+    "finetune": ("build/model", "build/probe", "build/history.csv", "build/trainings/finetune/first/validation.csv"),
     "caption_train": ("build/captioner",),
 }
 STEPS = {"finetune": 12, "caption_train": 12}

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.conftest import TRAINING, Workshop, hashes
 from tests.project import Project, make_project
 
-OUTS = ("build/model", "build/history.csv", "build/trainings/finetune/first/validation.csv")
+OUTS = ("build/model", "build/probe", "build/history.csv", "build/trainings/finetune/first/validation.csv")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import torch
 from tests.finetune.test_run import fill_project
 from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import Manifest
-from vit_atlas.finetune.head import start_from_probe
+from vit_atlas.finetune.head import clean_features, start_from_probe
+from vit_atlas.finetune.probe import fit_probe
 from vit_atlas.models.classifier import load_pretrained
 from vit_atlas.models.inference import forward
 from vit_atlas.models.trunk import head_of
@@ -25,7 +26,9 @@ def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch:
     classifier = load_pretrained(tiny(ModelSettings, name="pretrained"), ["blue", "red"], seed=0)
     trunk = {name: value.clone() for name, value in classifier.model.base_model.state_dict().items()}
     before = head_of(classifier.model).weight.clone()
-    start_from_probe(classifier, rows("train"), rows("val"), batch_size=4)
+    splits = {"train": rows("train"), "val": rows("val")}
+    features = clean_features(classifier, splits)
+    start_from_probe(classifier, fit_probe(features, {name: rows(name).labels for name in splits}, 2))
     photos = rows("train")
     logits = forward(classifier, None, photos.paths, 4, "photos").logits
     assert (logits.argmax(axis=1) == photos.labels.astype(int)).all()

@@ -38,7 +38,7 @@ def change(project: Project, root: Path, tmp_path: Path) -> Project:
     shutil.copytree(project.folder / "tiny-vit", tmp_path / "runner" / "tiny-vit")
     clone = Project(tmp_path / "runner")
     clone.run("git", "checkout", "--quiet", "-b", "no-probe")
-    clone.set("evaluate", linear_probe=False)
+    clone.set("finetune", linear_probe=False)
     clone.commit("no probe")
     return clone
 

@@ -12,7 +12,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.evaluation import summary
 from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
-from vit_atlas.paths import CAPTION_REPEATS, CLASSES, PREDICTIONS, PROBE, REPEATS, VALIDATION
+from vit_atlas.paths import CAPTION_REPEATS, CLASSES, PREDICTIONS, PROBE_PREDICTIONS, REPEATS, VALIDATION
 from vit_atlas.repeats.seeds import forget_others, over_seeds
 from vit_atlas.repeats.summary import trainings_metrics
 from vit_atlas.settings import AttentionSettings, CaptionsSettings, FinetuneSettings
@@ -52,7 +52,7 @@ def evaluated(wrong: dict[int, int], repeats: list[int]) -> dict[str, Any]:
         if seed:
             # In another order, which must not matter.
             write_csv(REPEATS / str(seed) / "predictions.csv", predictions(count)[::-1])
-    write_json(PROBE, {"strength": 1.0, "predictions": (predictions(20)["prediction"]).tolist()})
+    write_json(PROBE_PREDICTIONS, {"strength": 1.0, "predictions": (predictions(20)["prediction"]).tolist()})
     write_json(CLASSES, ["a", "b"])
     return dict(summary.summarise(tiny_settings(finetune={"repeats": repeats})).metrics)
 

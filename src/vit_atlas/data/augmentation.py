@@ -51,6 +51,8 @@ class PhotoAugmentation:
             seed: of all randomness.
         """
         self._seed = seed
+        self.identity = [settings, list(image_size), list(mean), list(std), int(resample), seed]
+        """What the pixels depend on beside the photo, its id and the view; plain values."""
         interpolation = _RESAMPLING.get(Image.Resampling(resample), InterpolationMode.BICUBIC)
         # Areas that a shape change uncovers get the mean colour, which the model sees as zero.
         fill = [round(255 * value) for value in mean]

@@ -1,7 +1,6 @@
 """What the fine-tuned model says of the test photos, and what a linear probe on the pretrained features says.
 
-The probe is the baseline that fine-tuning has to beat: trained on the same photos, its strength chosen on the same
-validation split.
+The probe is the baseline that fine-tuning has to beat: finetune fits it on the same photos.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import pandas as pd
 
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
-from vit_atlas.finetune.probe import fit_probe
+from vit_atlas.finetune.probe import LinearProbe
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.inference import forward
 from vit_atlas.settings import EvaluateSettings
@@ -22,16 +21,16 @@ def predict(
     manifest: Manifest,
     classes: Sequence[str],
     finetuned: Classifier,
-    pretrained: Classifier | None,
+    pretrained: tuple[Classifier, LinearProbe] | None,
     settings: EvaluateSettings,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Classify the test photos; each photo is decoded once and goes through each network once.
 
     Args:
-        manifest: all photos; those of the other splits are opened for the probe alone.
+        manifest: all photos; those of the test split are opened.
         classes: class names by label.
         finetuned: the model.
-        pretrained: the model before fine-tuning, for the probe; None fits none.
+        pretrained: the model before fine-tuning, and the probe on its features; None where there is no probe.
         settings: photos a forward pass.
 
     Returns:
@@ -45,23 +44,17 @@ def predict(
     """
     _check_classes(finetuned, classes)
     test = manifest.require("test")
-    outputs = forward(finetuned, pretrained, test.paths, settings.batch_size, "Test photos")
+    before, probe = pretrained or (None, None)
+    outputs = forward(finetuned, before, test.paths, settings.batch_size, "Test photos")
     if not np.isfinite(outputs.logits).all():
         raise AtlasError(
             "build/model gives outputs that are not finite numbers, so its training diverged: lower "
             "`finetune.learning_rate` in params.yaml and run `dvc repro` again"
         )
     table = prediction_table(test, classes, softmax(outputs.logits))
-    if pretrained is None:
+    if probe is None:
         return table, {"strength": None, "predictions": None}
-    features, labels = {"test": outputs.features}, {}
-    for name in ("train", "val"):
-        photos = manifest.split(name)
-        progress = f"Linear probe: {name} photos"
-        features[name] = forward(None, pretrained, photos.paths, settings.batch_size, progress).features
-        labels[name] = photos.labels
-    probe = fit_probe(features, labels, len(classes))
-    return table, {"strength": probe.strength, "predictions": probe.predict(features["test"]).tolist()}
+    return table, {"strength": probe.strength, "predictions": probe.predict(outputs.features).tolist()}
 
 
 def prediction_table(test: Manifest, classes: Sequence[str], probabilities: np.ndarray) -> pd.DataFrame:

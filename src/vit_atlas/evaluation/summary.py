@@ -11,7 +11,7 @@ from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
-from vit_atlas.paths import CONFUSION, EVALUATE_METRICS, PER_CLASS, PREDICTIONS, PROBE, RELIABILITY
+from vit_atlas.paths import CONFUSION, EVALUATE_METRICS, PER_CLASS, PREDICTIONS, PROBE_PREDICTIONS, RELIABILITY
 from vit_atlas.repeats.seeds import finetune_tables, over_seeds
 from vit_atlas.settings import EvaluateSettings, Settings
 
@@ -30,7 +30,7 @@ def summarise(settings: Settings) -> Summary:
     """
     predictions, classes = read_csv(PREDICTIONS, "evaluate", TEXTS), read_classes()
     metrics = numbers(predictions, classes, settings.evaluate)
-    probe = read_json(PROBE)
+    probe = read_json(PROBE_PREDICTIONS)
     if probe["predictions"] is not None:
         metrics |= _probe(predictions, probe, settings.evaluate)
     metrics |= _trainings(predictions, probe, settings)

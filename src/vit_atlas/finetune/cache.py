@@ -1,142 +1,170 @@
-"""The frozen trunk's output, computed once and kept in memory-mapped files while a training runs."""
+"""What the pretrained network says of photos, kept in .trunk-cache from one training to the next.
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+An array's file is named by a hash of everything that its values depend on: the photos' bytes, how they become pixels,
+the weights up to where the network is cut, code and versions. So another learning rate, another seed of the head or one
+more view finds what an earlier training computed. This is an accelerator only: the folder may be deleted at any time, a
+file that is not as it was written is made again, and no result depends on it.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
+import torchvision
+import transformers
 
+from vit_atlas.code_hash import code_hash
+from vit_atlas.data.photos import reader_versions
 from vit_atlas.errors import AtlasError
-from vit_atlas.io.files import require_free_space, reserve
+from vit_atlas.io.files import free_space, require_free_space, reserve, write_json
+from vit_atlas.io.plain import canonical_json
 from vit_atlas.paths import TRUNK_CACHE
-from vit_atlas.training.datasets import AugmentedPhotos, CachedTokens, PlainPhotos
-from vit_atlas.training.processes import is_first, share_of, wait_for_all
+from vit_atlas.training.checkpoints import file_hash, weights_hash
+from vit_atlas.training.processes import count, from_first, is_first, wait_for_all
+
+BATCH = 32
+"""Photos a forward pass: a number of its own, so that another `finetune.batch_size` finds the same arrays."""
 
 REMEDY = "free some, lower finetune.cached_views, or set finetune.trainable_blocks to all (slower, no cache)"
-HALF = np.dtype(np.float16)
-Files = dict[str, tuple[int, ...]]
-"""Shapes of arrays by file name."""
 
 
-@contextmanager
-def cached(
-    trunk: Any,
-    train: AugmentedPhotos,
-    val: PlainPhotos,
-    *,
-    views: int,
-    shape: tuple[int, int],
-    batch_size: int,
-    workers: int,
-    device: torch.device,
-    autocast: torch.dtype | None,
-) -> Iterator[tuple[CachedTokens, CachedTokens]]:
-    """Run the trunk over all views of the training photos and over the validation photos; remove the files at the end.
+@dataclass(frozen=True)
+class Wanted:
+    """An array, and what its values depend on (plain values, see :func:`network_identity`)."""
+
+    identity: Mapping[str, Any]
+    shape: tuple[int, ...]
+    dtype: type[np.floating[Any]]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+    @property
+    def path(self) -> Path:
+        """Its file; a second one beside it, written last, holds the hash of its bytes."""
+        parts = [self.identity, list(self.shape), np.dtype(self.dtype).name]
+        return TRUNK_CACHE / f"{hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:32]}.values"
+
+    def open(self, mode: Any = "r") -> np.memmap:
+        """Map the file into memory."""
+        return np.memmap(self.path, dtype=self.dtype, mode=mode, shape=self.shape)
+
+
+def network_identity(module: Any, *code: str) -> dict[str, Any]:
+    """Tell what the outputs of ``module`` depend on beside its input; ``code`` names the modules that run it."""
+    libraries = (np, torch, torchvision, transformers)
+    return {
+        "weights": weights_hash(module.state_dict()),
+        "structure": f"{module}\n{getattr(module, 'config', '')}",
+        "code": code_hash(*code),
+        "versions": [library.__version__ for library in libraries] + [reader_versions()],
+        "batches": [BATCH, count()],  # In other batches sums are rounded differently.
+    }
+
+
+def remembered(wanted: Sequence[Wanted], fill: Callable[[int, np.memmap], None], purpose: str) -> list[np.memmap]:
+    """Bring arrays from the cache, and make those that it lacks.
 
     Several processes share the work and the files, so the project's folder is one that all of them see.
 
-    Activations are kept in half precision (float16): 11 significant bits, an error far below that of the photo's own
-    eight bits a channel.
-
     Args:
-        trunk: base model whose ``last_hidden_state`` is kept, as :func:`vit_atlas.models.trunk.split` gives it.
-        train: training photos.
-        val: validation photos.
-        views: augmented versions of each training photo.
-        shape: (tokens, dim) of one photo's hidden states.
-        batch_size: photos a forward pass.
-        workers: processes that load photos.
-        device: where ``trunk`` is.
-        autocast: precision of the forward pass; None leaves it at the model's.
+        wanted: the arrays.
+        fill: called with a place in ``wanted`` and its array, writes this process's share of it.
+        purpose: what needs the room, for a message.
 
-    Yields:
-        The training photos' and the validation photos' hidden states.
+    Returns:
+        The arrays, read-only, in the order of ``wanted``.
 
     Raises:
-        AtlasError: the disk has no room, or an activation is too large for half precision.
+        AtlasError: the disk has no room.
     """
-    draws = [(view, index) for view in range(views) for index in range(len(train))]
-    files: Files = {"train.f16": (len(draws), *shape), "val.f16": (len(val), *shape)}
+    lacking = from_first(lambda: [place for place, item in enumerate(wanted) if not _is_whole(item)])
     if is_first():
-        _make_files(files)
+        _make_files([wanted[place] for place in lacking], {item.path for item in wanted}, purpose)
     wait_for_all()
-    try:
-        total = len(share_of(len(draws))) + len(share_of(len(val)))
-        with tqdm(total=total, desc="frozen blocks", unit="photo", smoothing=0.1, disable=not is_first()) as progress:
-            run = _Runner(trunk.eval(), batch_size, workers, device, autocast, progress)
-            run(train, draws, _opened("train.f16", files))
-            run(val, list(range(len(val))), _opened("val.f16", files))
+    for place in lacking:
+        array = wanted[place].open("r+")
+        fill(place, array)
+        array.flush()
         wait_for_all()
-        yield (
-            CachedTokens(_opened("train.f16", files).reshape(views, len(train), *shape), train.labels),
-            CachedTokens(_opened("val.f16", files)[None], val.labels),
-        )
-    finally:
         if is_first():
-            shutil.rmtree(TRUNK_CACHE, ignore_errors=True)
+            write_json(_seal(wanted[place].path), {"sha256": file_hash(wanted[place].path)})
+    return [item.open() for item in wanted]
 
 
-class _Runner:
-    """Feeds photos through the trunk into a file; of several processes, each does its part."""
-
-    def __init__(
-        self,
-        trunk: Any,
-        batch_size: int,
-        workers: int,
-        device: torch.device,
-        autocast: torch.dtype | None,
-        progress: tqdm,
-    ) -> None:
-        self._trunk = trunk
-        self._loading: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
-        self._device = device
-        self._autocast = autocast
-        self._progress = progress
-
-    def __call__(self, photos: Dataset, draws: list[Any], tokens: np.memmap) -> None:
-        share = share_of(len(draws))
-        start = share.start
-        for batch in DataLoader(photos, sampler=draws[share.start : share.stop], **self._loading):
-            hidden = self._forward(batch["pixel_values"])
-            tokens[start : start + len(hidden)] = hidden.numpy()
-            start += len(hidden)
-            self._progress.update(len(hidden))
-        tokens.flush()
-
-    @torch.inference_mode()
-    def _forward(self, pixels: Tensor) -> Tensor:
-        kind, precision = self._device.type, self._autocast or torch.float32
-        with torch.autocast(kind, dtype=precision, enabled=self._autocast is not None):
-            hidden = self._trunk(pixels.to(self._device)).last_hidden_state
-        half = hidden.to(torch.float16).cpu()
-        if not half.isfinite().all():
-            raise AtlasError(
-                "an activation of the frozen blocks is too large for the trunk cache's half precision: "
-                "set finetune.trainable_blocks to all, which needs no cache"
-            )
-        return half
-
-
-def _make_files(files: Files) -> None:
-    """Make the files, and take their room on the disk now: running out of it later would kill the process."""
-    shutil.rmtree(TRUNK_CACHE, ignore_errors=True)  # Left behind only by a run that was killed.
-    sizes = {name: int(np.prod(shape)) * HALF.itemsize for name, shape in files.items()}
-    photos = sum(shape[0] for shape in files.values())
-    require_free_space(TRUNK_CACHE, sum(sizes.values()), f"the trunk cache ({photos} photos and views)", REMEDY)
-    TRUNK_CACHE.mkdir(parents=True)
+@contextmanager
+def bounded(gigabytes: float) -> Iterator[None]:
+    """When the block ends, remove what is not whole, and what exceeds ``gigabytes``: the least recently used first."""
     try:
-        for name, size in sizes.items():
-            reserve(TRUNK_CACHE / name, size)
+        yield
+    finally:
+        if is_first() and TRUNK_CACHE.is_dir():
+            for path in TRUNK_CACHE.glob("*.values"):
+                if not _seal(path).exists():
+                    path.unlink()
+            kept = _by_last_use()
+            while kept and sum(path.stat().st_size for path in kept) > gigabytes * 1e9:
+                _remove(kept.pop(0))
+            with suppress(OSError):  # It holds something.
+                TRUNK_CACHE.rmdir()
+
+
+def _make_files(lacking: Sequence[Wanted], needed: set[Path], purpose: str) -> None:
+    """Make the files, and take their room on the disk now: running out of it later would kill the process.
+
+    Arrays that this training does not need give way.
+    """
+    TRUNK_CACHE.mkdir(exist_ok=True)
+    size = sum(item.size for item in lacking)
+    others = [path for path in _by_last_use() if path not in needed]
+    while others and free_space(TRUNK_CACHE) < size * 1.1:
+        _remove(others.pop(0))
+    require_free_space(TRUNK_CACHE, size, purpose, REMEDY)
+    try:
+        for item in lacking:
+            _remove(item.path)
+            reserve(item.path, item.size)
     except OSError as error:
-        shutil.rmtree(TRUNK_CACHE, ignore_errors=True)
-        raise AtlasError(f"no room for the trunk cache in {TRUNK_CACHE} ({error.strerror}): {REMEDY}") from None
+        raise AtlasError(f"no room for {purpose} in {TRUNK_CACHE} ({error.strerror}): {REMEDY}") from None
 
 
-def _opened(name: str, files: Files) -> np.memmap:
-    return np.memmap(TRUNK_CACHE / name, dtype=HALF, mode="r+", shape=files[name])
+def _is_whole(item: Wanted) -> bool:
+    """Whether the file is there as it was written; it counts as used now."""
+    seal = _seal(item.path)
+    if not seal.exists():
+        return False
+    try:
+        whole = (
+            item.path.stat().st_size == item.size and file_hash(item.path) == json.loads(seal.read_bytes())["sha256"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if whole:
+        seal.touch()
+    else:
+        sys.stderr.write(f"warning: {item.path} is not as it was written: what it held is computed again\n")
+    return whole
+
+
+def _by_last_use() -> list[Path]:
+    """The whole arrays' files, the one that was not used for longest first."""
+    whole = [path for path in TRUNK_CACHE.glob("*.values") if _seal(path).exists()]
+    return sorted(whole, key=lambda path: (_seal(path).stat().st_mtime_ns, path.name))
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _remove(path: Path) -> None:
+    _seal(path).unlink(missing_ok=True)  # First: an array without it is not whole.
+    path.unlink(missing_ok=True)

@@ -1,41 +1,66 @@
-"""A head that starts from the linear probe."""
+"""The pretrained network's features of the photos, and a head that starts from the linear probe on them."""
 
+from typing import Any
+
+import numpy as np
 import torch
 
 from vit_atlas.data.manifest import Manifest
-from vit_atlas.finetune.probe import fit_probe
-from vit_atlas.models.classifier import Classifier
+from vit_atlas.finetune.cache import BATCH, Wanted, network_identity, remembered
+from vit_atlas.finetune.probe import LinearProbe
+from vit_atlas.models.classifier import Classifier, device
 from vit_atlas.models.inference import forward
 from vit_atlas.models.trunk import head_of
+from vit_atlas.training.datasets import PlainPhotos
+from vit_atlas.training.processes import share_of
 
 
-def start_from_probe(classifier: Classifier, train: Manifest, val: Manifest, batch_size: int) -> None:
+def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[str, np.ndarray]:
+    """What the head of a pretrained classifier reads of photos without augmentation, if it is not known yet.
+
+    Args:
+        classifier: with its pretrained weights.
+        splits: photos by split.
+
+    Returns:
+        By split an array (photos, width), float32.
+
+    Raises:
+        AtlasError: the model has no linear head, or the disk has no room.
+    """
+    network: dict[str, Any] = network_identity(classifier.model.base_model, __name__, "vit_atlas.models.inference")
+    network["device"] = device().type
+    width = head_of(classifier.model).in_features
+    wanted = [
+        Wanted({"photos": PlainPhotos(photos, classifier.processor).identity(), "features of": network},
+               (len(photos), width), np.float32)
+        for photos in splits.values()
+    ]  # fmt: skip
+    names = list(splits)
+
+    def fill(place: int, features: np.memmap) -> None:
+        share = share_of(len(features))
+        paths = splits[names[place]].paths[share.start : share.stop]
+        if paths:
+            title = f"Linear probe: {names[place]} photos"
+            features[share.start : share.stop] = forward(None, classifier, paths, BATCH, title).features
+
+    count = sum(map(len, splits.values()))
+    arrays = remembered(wanted, fill, f"the trunk cache (features of {count} photos)")
+    return {name: np.array(array) for name, array in zip(names, arrays, strict=True)}
+
+
+def start_from_probe(classifier: Classifier, probe: LinearProbe) -> None:
     """Put a linear probe's weights into the classification head, in place.
 
     A random head sends large, random gradients into features that are good already, which costs most where there are
     few photos a class; a head that fits the features leaves them alone at first.
-
-    Args:
-        classifier: with its pretrained weights.
-        train: photos that the probe is fitted on, without augmentation.
-        val: photos that choose the probe's strength.
-        batch_size: photos a pass.
-
-    Raises:
-        AtlasError: the model has no linear head.
 
     References:
         Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution,
         https://arxiv.org/abs/2202.10054
     """
     head = head_of(classifier.model)
-    splits = {"train": train, "val": val}
-    features = {
-        name: forward(None, classifier, photos.paths, batch_size, f"Head: {name} photos").features
-        for name, photos in splits.items()
-    }
-    labels = {name: photos.labels for name, photos in splits.items()}
-    probe = fit_probe(features, labels, head.out_features)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(probe.weights))
         head.bias.copy_(torch.from_numpy(probe.bias))

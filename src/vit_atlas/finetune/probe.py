@@ -1,10 +1,19 @@
 """The linear probe: what the pretrained features know, without fine-tuning. A baseline, and a head to start from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from vit_atlas.errors import AtlasError
+from vit_atlas.io.arrays import read_arrays, write_arrays
+from vit_atlas.io.files import atomic_folder
+from vit_atlas.paths import PROBE
+
+WEIGHTS, FEATURES = "weights.npz", "features.npz"
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse regularisation strengths C among which the validation split chooses."""
@@ -24,6 +33,38 @@ class LinearProbe:
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Labels (photos,) of features (photos, width)."""
         return (features.astype(np.float64) @ self.weights.T + self.bias).argmax(axis=1)
+
+
+def write_probe(probe: LinearProbe | None, features: Mapping[str, np.ndarray], folder: Path = PROBE) -> None:
+    """Write a probe and the features (photos, width) of train and val that it was fitted on; None leaves both out."""
+    with atomic_folder(folder) as temporary:
+        if probe is not None:
+            content = {"weights": probe.weights, "bias": probe.bias, "strength": np.asarray(probe.strength)}
+            write_arrays(temporary / WEIGHTS, content)
+            write_arrays(temporary / FEATURES, features)
+
+
+def read_probe(folder: Path = PROBE) -> LinearProbe | None:
+    """Read the probe that finetune fitted; None where ``finetune.linear_probe`` is off.
+
+    Raises:
+        AtlasError: the folder is missing or a file in it is broken.
+    """
+    if not folder.is_dir():
+        raise AtlasError(f"{folder} does not exist: run `dvc repro finetune` first")
+    if not (folder / WEIGHTS).exists():
+        return None
+    found = read_arrays(folder / WEIGHTS, "finetune")
+    return LinearProbe(found["weights"], found["bias"], float(found["strength"]))
+
+
+def read_features(folder: Path = PROBE) -> dict[str, np.ndarray]:
+    """Read the pretrained network's features (photos, width) of the splits train and val, rows as in the manifest.
+
+    Raises:
+        AtlasError: the file is missing or broken.
+    """
+    return read_arrays(folder / FEATURES, "finetune")
 
 
 def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], classes: int) -> LinearProbe:

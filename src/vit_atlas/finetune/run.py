@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from vit_atlas.code_hash import code_hash
 from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import Manifest, read_classes
-from vit_atlas.finetune.cache import cached
-from vit_atlas.finetune.head import start_from_probe
+from vit_atlas.finetune.cache import bounded
+from vit_atlas.finetune.head import clean_features, start_from_probe
 from vit_atlas.finetune.lora import FOLDER, Adapter, add_adapters, merge_adapters
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
+from vit_atlas.finetune.probe import LinearProbe, fit_probe, write_probe
+from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import write_card
 from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
@@ -41,6 +44,8 @@ STARTING_POINT_KEPT = (
 def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneSettings) -> None:
     """Fine-tune the pretrained model on the manifest's train split, select on its val split, write the outputs.
 
+    The linear probe is fitted on the same photos: the baseline, and where settings say so the head to start from.
+
     An interrupted run of the same settings, photos and code is resumed from its last checkpoint. The curves go to
     MLflow while they grow. Photos of the test split are never opened. Under torchrun the processes share the work, and
     the first of them writes.
@@ -50,7 +55,7 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
             in this folder already; several processes cannot share a batch.
     """
     sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
-    with one_training(), trained(model, augment, settings, lambda: _stream(sections)) as training:
+    with one_training(settings), trained(model, augment, settings, lambda: _stream(sections)) as training:
         if is_first():
             if training.best_step == 0:
                 sys.stderr.write(f"warning: {STARTING_POINT_KEPT}\n")
@@ -60,6 +65,7 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
                 if training.adapter is not None:
                     training.adapter.save(folder / FOLDER)
                 write_card(folder, sections, training.manifest, history[history["step"] == training.best_step])
+            write_probe(training.probe, training.features)
             write_history(history, HISTORY)
             write_history(training.validation, VALIDATION)
             record_training(*training.made)
@@ -76,6 +82,10 @@ class Training:
     """What was merged into it; None where it was trained without adapters."""
     history: pd.DataFrame
     """See :mod:`vit_atlas.training.history`."""
+    probe: LinearProbe | None
+    """The baseline; None where settings ask for none."""
+    features: dict[str, np.ndarray]
+    """By split (train, val), what the probe was fitted on; empty without one."""
     best_step: int
     """After which the best epoch ended; 0 is the starting point."""
     made: tuple[str, str, float, bool]
@@ -88,13 +98,13 @@ class Training:
 
 
 @contextmanager
-def one_training() -> Iterator[None]:
-    """Keep other trainings out of this folder, and bring this one's processes together.
+def one_training(settings: FinetuneSettings) -> Iterator[None]:
+    """Keep other trainings out of this folder, bring this one's processes together, and bound what it leaves.
 
     Raises:
         AtlasError: the stage is running in this folder already.
     """
-    with only_one("finetune") if is_first() else nullcontext(), joined():
+    with only_one("finetune") if is_first() else nullcontext(), joined(), bounded(settings.trunk_cache_gb):
         yield
 
 
@@ -120,8 +130,9 @@ def trained(
     initial = classifier.model.state_dict()
     checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial, code_hash(__name__))))
     started, resumed = time.monotonic(), from_first(checkpoints.latest) is not None
-    if settings.head_init == "probe" and not resumed:
-        start_from_probe(classifier, train, val, settings.batch_size)
+    probe, features = _probe(classifier, train, val, settings)
+    if probe is not None and settings.head_init == "probe":
+        start_from_probe(classifier, probe)
     photos = AugmentedPhotos(train, _augmentation(classifier, augment))
     with stream() as curves, deterministic():
         history = train_classifier(
@@ -132,9 +143,21 @@ def trained(
         args = training_arguments(settings, len(train), checkpoints)
         precision = "bfloat16" if args.bf16 else "float32"
         made = (device_name(args.device), precision, time.monotonic() - started, resumed)
-        yield Training(manifest, classifier, merge_adapters(classifier), history, best.step, made)
+        adapter = merge_adapters(classifier)
+        yield Training(manifest, classifier, adapter, history, probe, features, best.step, made)
     if is_first():
         checkpoints.remove()
+
+
+def _probe(
+    classifier: Classifier, train: Manifest, val: Manifest, settings: FinetuneSettings
+) -> tuple[LinearProbe | None, dict[str, np.ndarray]]:
+    """The linear probe and the features that it was fitted on, where it is asked for."""
+    if not (settings.linear_probe or settings.head_init == "probe"):
+        return None, {}
+    features = clean_features(classifier, {"train": train, "val": val})
+    labels = {"train": train.labels, "val": val.labels}
+    return from_first(lambda: fit_probe(features, labels, len(classifier.id2label))), features
 
 
 def _stream(sections: dict[str, Any]) -> AbstractContextManager[Stream]:
@@ -169,18 +192,17 @@ def train_classifier(
         groups = parameter_groups(model, settings)
         # Cached activations need no loading: worker processes would only copy them.
         tail_args = training_arguments(settings.model_copy(update={"workers": 0}), len(train), checkpoints)
-        with cached(
+        train_tokens, val_tokens = trunk_tokens(
             parts.trunk,
             train,
             val,
             views=min(settings.cached_views, settings.epochs),
             shape=(classifier.layout.tokens, model.config.hidden_size),
-            batch_size=settings.batch_size,
             workers=settings.workers,
             device=args.device,
             autocast=torch.bfloat16 if args.bf16 else None,
-        ) as (train_tokens, val_tokens):
-            history = fit(parts.tail, train_tokens, val_tokens, groups, settings, tail_args, checkpoints, stream)
+        )
+        history = fit(parts.tail, train_tokens, val_tokens, groups, settings, tail_args, checkpoints, stream)
     model.requires_grad_(True).eval().to("cpu")
     return history
 

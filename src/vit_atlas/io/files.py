@@ -102,7 +102,7 @@ class _FullDiskError(AtlasError):
     """The sentence about a full disk."""
 
     def __init__(self, path: str | Path | None, reason: str) -> None:
-        free = shutil.disk_usage(_existing(Path(path or "."))).free
+        free = free_space(path or ".")
         self.reason = os.strerror(errno.ENOSPC) if reason == _TORN and free < 2**20 else reason
         super().__init__(
             f"{path or 'a file'} could not be written: {self.reason} ({free / 1e6:.1f} MB are free there); "
@@ -130,14 +130,18 @@ def read_json(path: str | Path) -> Any:
         raise AtlasError(f"{path} is not valid JSON ({error}): delete it and run `dvc repro` again") from None
 
 
+def free_space(folder: str | Path) -> int:
+    """Bytes that are free on the file system of ``folder``, which need not exist yet."""
+    return shutil.disk_usage(_existing(Path(folder))).free
+
+
 def require_free_space(folder: str | Path, needed_bytes: int, purpose: str, remedy: str) -> None:
     """Raise before writing when ``folder``'s file system lacks room for ``needed_bytes`` and a tenth more.
 
     Raises:
         AtlasError: names the purpose, the room needed, the room there is, and ``remedy``.
     """
-    free = shutil.disk_usage(_existing(Path(folder))).free
-    needed = needed_bytes * 1.1
+    free, needed = free_space(folder), needed_bytes * 1.1
     if free < needed:
         raise AtlasError(
             f"{purpose} needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: {remedy}"

@@ -48,7 +48,7 @@ def head_of(model: nn.Module) -> nn.Linear:
     layers = [item for item in model.modules() if isinstance(item, nn.Linear) and item.out_features == classes]
     if not layers:
         name = type(model).__name__
-        raise AtlasError(f"`model.name`: {name} has no linear head to probe: set `evaluate.linear_probe` to false")
+        raise AtlasError(f"`model.name`: {name} has no linear head to probe: set `finetune.linear_probe` to false")
     return layers[-1]
 
 

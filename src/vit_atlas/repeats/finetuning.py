@@ -34,9 +34,9 @@ def repeat_finetune(
     Raises:
         AtlasError: see :func:`vit_atlas.finetune.run.finetune`.
     """
-    other = finetune.model_copy(update={"seed": seed})
+    other = finetune.model_copy(update={"seed": seed, "linear_probe": False})
     silent = nullcontext(Stream(None, None))
-    with one_training(), trained(model, augment, other, lambda: silent) as training:
+    with one_training(other), trained(model, augment, other, lambda: silent) as training:
         if is_first():
             classifier = training.classifier
             table, _ = predict(training.manifest, read_classes(), classifier, None, evaluate)

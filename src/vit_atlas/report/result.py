@@ -75,7 +75,7 @@ def _evaluated(evaluate: Metrics) -> list[Number]:
         note = f"points; {_interval(points, '{:+.1f}')}; the probe reaches {evaluate['probe_accuracy']:.1%}"
         found.append(Number(f"{points.value:+.1f}", "against the linear probe", note))
     else:
-        found.append(Number("\u2013", "against the linear probe", "not fitted: evaluate.linear_probe is off"))
+        found.append(Number("\u2013", "against the linear probe", "not fitted: finetune.linear_probe is off"))
     if evaluate.get("reference_accuracy") is not None:
         note = f"points; the reference is {evaluate['reference_accuracy']:.1%}"
         found.append(Number(f"{evaluate['distance_to_reference'] * 100:+.1f}", "against the reference", note))

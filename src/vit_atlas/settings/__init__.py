@@ -121,6 +121,10 @@ class FinetuneSettings(Section):
     """Adapters count with lora_alpha / lora_rank; they end up in the model's weights, and in build/model/adapter."""
     cached_views: Count
     """With a frozen trunk: augmented views of each photo that are computed once and then reused by later epochs."""
+    trunk_cache_gb: NotNegative
+    """Gigabytes that activations in .trunk-cache may take when training has ended, for the next one; 0 keeps none."""
+    linear_probe: Annotated[bool, Field(strict=True)]
+    """Fit the baseline: a linear classifier on the pretrained model's features of the same photos."""
     seed: Seed
     """Seed of the head's weights, the order of photos and dropout."""
     repeats: Seeds
@@ -158,8 +162,6 @@ class EvaluateSettings(Section):
     """Resamples behind every 95 % interval."""
     calibration_bins: Annotated[Integer, Field(ge=2)]
     """Bins of the expected calibration error and of the reliability diagram."""
-    linear_probe: Annotated[bool, Field(strict=True)]
-    """Fit the baseline: a linear classifier on the pretrained model's features, same split."""
     mistakes: Shown
     """How many of the most confident mistakes to draw."""
     reference_accuracy: Annotated[Number, Field(ge=0, le=1)] | None

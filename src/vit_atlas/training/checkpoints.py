@@ -32,20 +32,20 @@ def run_key(manifest: Path, settings: Mapping[str, Any], initial: Mapping[str, T
 
     Args:
         manifest: holds the photos' own hashes.
-        settings: sections by name. ``finetune.workers`` and ``finetune.repeats`` change no result and do not count; of
-            processes it is the number that really train.
+        settings: sections by name. What changes no result of the training does not count; of processes it is the
+            number that really train.
         initial: the weights that training starts from.
         code: hash of the code that trains (:func:`vit_atlas.code_hash.code_hash`).
     """
     digest = hashlib.sha256(manifest.read_bytes())
     plain = {name: section.model_dump(mode="json") for name, section in settings.items()}
-    for key in ("workers", "repeats"):
+    for key in ("workers", "repeats", "linear_probe", "trunk_cache_gb"):
         plain["finetune"].pop(key)
     plain["finetune"]["processes"] = count()
     digest.update(canonical_json(plain).encode())
     digest.update(" ".join(library.__version__ for library in (torch, torchvision, transformers)).encode())
     digest.update(code.encode())
-    digest.update(_weights_hash(initial).encode())
+    digest.update(weights_hash(initial).encode())
     return digest.hexdigest()[:32]
 
 
@@ -129,7 +129,7 @@ class Checkpoints:
         """Declare the checkpoint of ``step`` whole, now that all of it is written."""
         folder = self.folder / f"checkpoint-{step}"
         best = self.best()
-        hashes = {path.name: _file_hash(path) for path in sorted(folder.iterdir())}
+        hashes = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
         write_json(folder / _MARK, {"best_step": best.step if best else None, "files": hashes})
 
     def best(self) -> Best | None:
@@ -151,7 +151,7 @@ class Checkpoints:
             return self._best
         for name, expected in hashes.items():
             path = checkpoint / name
-            if not path.is_file() or _file_hash(path) != expected:
+            if not path.is_file() or file_hash(path) != expected:
                 return path
         return None
 
@@ -159,7 +159,7 @@ class Checkpoints:
         try:
             with safe_open(self._best, framework="pt") as file:
                 kept = file.metadata()
-            return _weights_hash(load_file(self._best)) == kept["sha256"]
+            return weights_hash(load_file(self._best)) == kept["sha256"]
         except (OSError, SafetensorError, KeyError, TypeError):
             return False
 
@@ -168,7 +168,7 @@ class Checkpoints:
         if result.beats(self.best()):
             plain = {name: value.detach().cpu().contiguous() for name, value in sorted(weights.items())}
             metadata = {"accuracy": repr(result.accuracy), "loss": repr(result.loss), "step": str(result.step)}
-            metadata["sha256"] = _weights_hash(plain)
+            metadata["sha256"] = weights_hash(plain)
             with atomic_file(self._best) as temporary:
                 save_file(plain, temporary, metadata)
 
@@ -181,8 +181,8 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _weights_hash(weights: Mapping[str, Tensor]) -> str:
-    """Hash of names and values, in the order of names."""
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """Hash names and values, in the order of names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
@@ -190,7 +190,8 @@ def _weights_hash(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Hash a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -27,6 +27,7 @@ class AugmentedPhotos(Dataset):
     def __init__(self, photos: Manifest, augmentation: PhotoAugmentation) -> None:
         self._paths = photos.paths
         self._ids = photos.image_ids
+        self._hashes = photos.frame["sha256"].tolist()
         self._augmentation = augmentation
         self.labels = photos.labels.tolist()
 
@@ -38,12 +39,18 @@ class AugmentedPhotos(Dataset):
         pixels = self._augmentation(open_photo(self._paths[index]), self._ids[index], view)
         return {"pixel_values": pixels, "labels": self.labels[index]}
 
+    def identity(self, view: int) -> dict[str, Any]:
+        """Tell what the pixels of a view depend on, beside the code."""
+        augmentation = {"ids": self._ids, "view": view, "settings": self._augmentation.identity}
+        return {"photos": self._hashes, "augmentation": augmentation}
+
 
 class PlainPhotos(Dataset):
     """Photos as the model's processor makes them; item index is ``pixel_values`` and ``labels``."""
 
     def __init__(self, photos: Manifest, processor: Any) -> None:
         self._paths = photos.paths
+        self._hashes = photos.frame["sha256"].tolist()
         self._processor = processor
         self.labels = photos.labels.tolist()
 
@@ -54,6 +61,10 @@ class PlainPhotos(Dataset):
         pixels = self._processor(images=open_photo(self._paths[index]), return_tensors="pt")["pixel_values"][0]
         return {"pixel_values": pixels, "labels": self.labels[index]}
 
+    def identity(self) -> dict[str, Any]:
+        """Tell what the pixels depend on, beside the code."""
+        return {"photos": self._hashes, "processor": self._processor.to_json_string()}
+
 
 class CachedTokens(Dataset):
     """The trunk's output for each view of each photo; later epochs go round the views again.
@@ -61,8 +72,8 @@ class CachedTokens(Dataset):
     Items are as those of the photos, with hidden states (tokens, dim) in the place of pixels.
     """
 
-    def __init__(self, tokens: np.ndarray, labels: list[int]) -> None:
-        """Wrap ``tokens`` of shape (views, photos, tokens, dim)."""
+    def __init__(self, tokens: Sequence[np.ndarray], labels: list[int]) -> None:
+        """Wrap ``tokens``: for each view an array (photos, tokens, dim)."""
         self._tokens = tokens
         self.labels = labels
 
@@ -71,7 +82,7 @@ class CachedTokens(Dataset):
 
     def __getitem__(self, draw: Draw | int) -> dict[str, Any]:
         view, index = draw if isinstance(draw, tuple) else (0, draw)
-        hidden = np.array(self._tokens[view % len(self._tokens), index])
+        hidden = np.array(self._tokens[view % len(self._tokens)][index])
         return {"pixel_values": torch.from_numpy(hidden), "labels": self.labels[index]}
 
 
