@@ -16,14 +16,12 @@ from vit_atlas.stage import run_stage
 def main() -> None:
     settings = load_settings()
     evaluate, manifest, classes = settings.evaluate, Manifest.read(), read_classes()
-    probe = read_probe()
-    pretrained = (load_pretrained(settings.model, classes, evaluate.seed), probe) if probe else None
+    pretrained = (load_pretrained(settings.model, classes, evaluate.seed), probe) if (probe := read_probe()) else None
     table, baseline = predict(manifest, classes, load_finetuned(), pretrained, evaluate)
     write_csv(paths.PREDICTIONS, table)
     write_json(paths.PROBE_PREDICTIONS, baseline)
     worst = worst_mistakes(table, evaluate.mistakes)
-    photos = manifest.find(worst["image_id"])
-    answers = zip(photos, worst["predicted_name"], worst["confidence"], strict=True)
+    answers = zip(manifest.find(worst["image_id"]), worst["predicted_name"], worst["confidence"], strict=True)
     mistakes = [Mistake(photo.open(), photo.class_name, guess, confidence) for photo, guess, confidence in answers]
     save(draw_mistakes(mistakes, len(table)), paths.MISTAKES)
 
