@@ -116,3 +116,28 @@ def test_stale_names_sources_and_not_what_stages_make() -> None:
     now["prepare"]["deps"][0]["md5"] = "d2"
     now["evaluate"]["cmd"] = "y"
     assert compare.stale_stages(COMMITTED, now) == {"prepare": ["data"], "evaluate": ["cmd"]}
+
+
+TRAININGS = {
+    "trainings": 5,
+    "noun_mass": 0.466,
+    "noun_mass_over_seeds": 0.44,
+    "noun_mass_over_seeds_low": 0.40,
+    "noun_mass_over_seeds_high": 0.48,
+    "noun_mass_sd": 0.025,
+    "by_seed": {"0": {"noun_mass": 0.466}, "1": {"noun_mass": 0.41}},
+}
+
+
+@pytest.mark.parametrize(("now", "verdict"), [(0.396, "within"), (0.36, "differs"), (0.53, "differs")])
+def test_a_number_may_lie_where_one_more_training_is_expected(now: float, verdict: str) -> None:
+    """0.44 +- t(4) * 0.025 * sqrt(1.2): what another processor makes of one training is another training."""
+    changed = TRAININGS | {"noun_mass": now, "by_seed": {"0": {"noun_mass": now}, "1": {"noun_mass": 0.41}}}
+    rows = {row.metric: row for row in compare.compare_metrics("metrics/caption.json", TRAININGS, changed)}
+    assert rows["noun_mass"].verdict == rows["by_seed.0.noun_mass"].verdict == verdict
+    assert "where another training may lie" in rows["noun_mass"].tolerance
+
+
+def test_the_mean_over_trainings_has_its_own_interval() -> None:
+    rows = compare.compare_metrics("metrics/caption.json", TRAININGS, TRAININGS | {"noun_mass_over_seeds": 0.49})
+    assert [row.verdict for row in rows if row.metric == "noun_mass_over_seeds"] == ["differs"]
