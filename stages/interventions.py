@@ -3,7 +3,7 @@
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.figures.interventions import draw_interventions
 from vit_atlas.figures.style import save
-from vit_atlas.interventions.answers import right_from_background
+from vit_atlas.interventions.answers import strangest
 from vit_atlas.interventions.measure import blurred_versions, run_interventions
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import load_finetuned
@@ -18,9 +18,7 @@ def main() -> None:
     table = run_interventions(classifier, test, settings)
     write_csv(INTERVENTIONS, table)
     rows = []
-    for photo, versions in blurred_versions(
-        classifier, test.find(right_from_background(table, settings.drawn)), settings
-    ):
+    for photo, versions in blurred_versions(classifier, test.find(strangest(table, settings.drawn)), settings):
         answers = {v.name: (v.pixels, v.answer[photo.label], v.answer.argmax() == photo.label) for v in versions}
         rows.append((photo.image_id, answers))
     save(draw_interventions(rows), INTERVENTION_PICTURE)

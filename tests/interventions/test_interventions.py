@@ -14,7 +14,8 @@ from tests.tiny_models import tiny_model
 from tests.tiny_settings import tiny
 from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.estimates import Estimate
-from vit_atlas.interventions.answers import right_from_background
+from vit_atlas.interventions.answers import COLUMNS as TABLE
+from vit_atlas.interventions.answers import strangest
 from vit_atlas.interventions.measure import (
     Scene,
     filled,
@@ -29,7 +30,7 @@ from vit_atlas.interventions.summary import by_class, intervention_metrics
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.settings import InterventionSettings
 
-SETTINGS = tiny(InterventionSettings, photos=40)
+SETTINGS = tiny(InterventionSettings, photos=42)
 
 
 def chance() -> np.random.Generator:
@@ -97,32 +98,35 @@ def test_a_photo_without_a_mask_is_still_asked_about_its_highlight() -> None:
 # -- a model that takes a shortcut, and one that does not
 
 
-def write_striped(folder: Path, shortcut: bool, photos: int = 40) -> Manifest:
-    """Red and blue squares on plain or striped ground; with ``shortcut`` every red one, and no other, is on stripes."""
+LABELS = ("red", "blue", "green")
+
+
+def write_striped(folder: Path, shortcut: bool, photos: int = 42) -> Manifest:
+    """Squares of three colours on plain or striped ground; with ``shortcut`` all red ones, and no other, on stripes."""
     noise = np.random.default_rng(int(shortcut))
     rows = []
     for number in range(photos):
-        label = number % 2
-        stripes = label == 0 if shortcut else number // 2 % 2 == 0
+        label = number % 3
+        stripes = label == 0 if shortcut else number // 3 % 2 == 0
         pixels = noise.integers(90, 110, (32, 32, 3))
         if stripes:
             pixels[:, ::4] += 120
         top, left = noise.integers(4, 20, 2)
         mask = np.zeros((32, 32), bool)
         mask[top : top + 8, left : left + 8] = True
-        pixels[mask] = (200, 60, 60) if label == 0 else (60, 60, 200)
+        pixels[mask] = [(200, 60, 60), (60, 60, 200), (60, 200, 60)][label]
         name = f"{number}.png"
         Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
         Image.fromarray(mask).save(folder / f"mask_{name}")
         row = dict.fromkeys(COLUMNS, "") | {"image_id": name, "path": f"{folder}/{name}", "split": "test"}
-        row |= {"mask": f"{folder}/mask_{name}", "mask_kind": "binary", "class_name": ["red", "blue"][label]}
+        row |= {"mask": f"{folder}/mask_{name}", "mask_kind": "binary", "class_name": LABELS[label]}
         rows.append(row | {"label": label, "width": 32, "height": 32})
     return Manifest(pd.DataFrame(rows))
 
 
 def trained(photos: Manifest) -> Classifier:
     torch.manual_seed(0)
-    model = tiny_model("vit")
+    model = tiny_model("vit", LABELS)
     classifier = Classifier(model, ViTImageProcessor(size={"height": 32, "width": 32}))
     pixels = classifier.pixel_values([photo.open() for photo in photos])
     labels = torch.from_numpy(photos.labels)
@@ -151,13 +155,63 @@ def test_a_model_that_answers_from_the_background_is_caught(shortcut: bool, tmp_
         assert needs is not None
         assert needs.above(0) == "supported"
         assert metrics["object_alone.accuracy"] > 0.9
-    assert bool(right_from_background(table, 3)) is True or not shortcut
-    assert list(by_class(table)["photos"]) == [20, 20]
+    classes = by_class(table, SETTINGS).set_index("class_name")
+    assert list(classes["photos"]) == [14, 14, 14]
+    assert list(classes.index[classes["shortcut_p"] < 0.05]) == (["red"] if shortcut else [])
+    if shortcut:
+        assert all(table.set_index("image_id").loc[name, "class_name"].iloc[0] == "red" for name in strangest(table, 3))
+        assert len(strangest(table, 3)) == 3
+
+
+def answered(rows: list[tuple[str, str, str, str, bool]]) -> pd.DataFrame:
+    """A table of answers; each row is a photo, its class, what was left, the answer, and whether it is right."""
+    made = [(photo, name, left, "blur", 0.5, right, answer, 0.0) for photo, name, left, answer, right in rows]
+    return pd.DataFrame(made, columns=list(TABLE))
+
+
+def test_a_class_that_is_named_on_every_background_is_no_shortcut() -> None:
+    """Of two classes that are right on all their backgrounds, only the one that others' do not name is caught."""
+    rows = []
+    for number in range(40):
+        name = ("cat", "dog")[number % 2]
+        rows += [
+            (f"{number}", name, left, answer, answer == name)
+            for left, answer in (("whole", name), ("background_alone", "dog"))
+        ]
+    found = by_class(answered(rows), SETTINGS).set_index("class_name")
+    assert found.loc["dog", "background_alone"] == 1
+    assert found.loc["dog", "named_on_others"] == 1
+    assert (found["shortcut_p"] == 1).all()
+    honest = [(photo, name, left, name, True) for photo, name, left, *_ in rows]
+    assert (by_class(answered(honest), SETTINGS)["shortcut_p"] < 1e-6).all()
+
+
+def test_many_classes_together_are_wrong_no_more_often_than_one() -> None:
+    """Fisher's p of 2 in 2 against 0 in 18 is 1/190; with ten classes Holm makes ten times that of it."""
+    rows = [
+        (f"{label}{copy}", str(label), "background_alone", "0" if label == 0 else "none", label == 0)
+        for label in range(10)
+        for copy in range(2)
+    ]
+    found = by_class(answered(rows), SETTINGS)
+    assert found["shortcut_p"][0] == pytest.approx(10 / 190, abs=1e-5)
+
+
+def test_photos_without_masks_have_no_shortcut() -> None:
+    found = by_class(answered([("a", "x", "whole", "x", True), ("b", "y", "whole", "x", False)]), SETTINGS)
+    assert found["shortcut_p"].isna().all()
+    assert found["named_on_others"].isna().all()
+
+
+def test_an_emphasis_beside_the_object_that_carries_the_answer_is_strange() -> None:
+    rows = [(name, "x", "without_beside", "blur", kept, True, "x", 0.1) for name, kept in (("a", 0.1), ("b", 0.85))]
+    rows += [(name, "x", "without_beside_elsewhere", "blur", 0.9, True, "x", 0.1) for name in "ab"]
+    assert strangest(pd.DataFrame(rows, columns=list(TABLE)), 5) == ["a"]
 
 
 def test_results_belong_to_the_photo_and_not_to_the_others(tmp_path: Path) -> None:
     photos = write_striped(tmp_path, True, photos=6)
-    classifier = Classifier(tiny_model("vit"), ViTImageProcessor(size={"height": 32, "width": 32}))
+    classifier = Classifier(tiny_model("vit", LABELS), ViTImageProcessor(size={"height": 32, "width": 32}))
     whole = run_interventions(classifier, photos, SETTINGS)
     again = run_interventions(classifier, Manifest(photos.frame.iloc[::-1]), SETTINGS)
     pd.testing.assert_frame_equal(whole, again)
@@ -168,9 +222,8 @@ def test_results_belong_to_the_photo_and_not_to_the_others(tmp_path: Path) -> No
 
 
 def test_numbers_that_no_photo_has_are_none() -> None:
-    rows = [("a", "x", "whole", "none", 0.5, True, 0.0), ("b", "x", "whole", "none", 0.5, False, 0.0)]
-    columns = ["image_id", "class_name", "intervention", "filling", "probability", "correct", "area"]
-    metrics = intervention_metrics(pd.DataFrame(rows, columns=columns), SETTINGS)
+    rows = [("a", "x", "whole", "x", True), ("b", "x", "whole", "y", False)]
+    metrics = intervention_metrics(answered(rows), SETTINGS)
     assert metrics["whole.accuracy"] == 0.5
     assert metrics["photos_with_masks"] == 0
     assert metrics["needs_object"] is None

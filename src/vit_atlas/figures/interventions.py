@@ -41,7 +41,7 @@ def draw_interventions(rows: Sequence[tuple[str, dict[str, tuple[np.ndarray, flo
     for place, title in zip(grid[0], TITLES.values(), strict=True):
         place.set_title(title, fontsize=9)
     if not rows:
-        grid[0][3].set_xlabel("no photo is answered rightly from its background alone", color=MUTED)
+        grid[0][3].set_xlabel("no photo's answer comes from beside its object", color=MUTED)
         for place in grid[0]:
             hide_axes(place)
     return figure

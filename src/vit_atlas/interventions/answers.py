@@ -21,14 +21,33 @@ colour; or the background of a photo of another class."""
 ANSWERS = (WHOLE, OBJECT, BACKGROUND)
 """Interventions whose accuracy is reported separately."""
 
-COLUMNS = ("image_id", "class_name", "intervention", "filling", "probability", "correct", "area")
+COLUMNS = ("image_id", "class_name", "intervention", "filling", "probability", "correct", "answer", "area")
+
+NAMES = ("image_id", "class_name", "intervention", "filling", "answer")
+"""Columns of names, which stay text."""
+
+CARRIES = 0.1
+"""Fall of the true class's probability from which on what was taken away is said to carry the answer."""
 
 
 def right_from_background(table: pd.DataFrame, count: int) -> list[str]:
     """Choose at most ``count`` photos (image_id) that are right from the background alone, the surest first."""
     correct, probability = by_photo(table, "correct"), by_photo(table, "probability")
-    known = probability.loc[correct["background_alone"] > 0.5, "background_alone"]
+    known = probability.loc[correct[BACKGROUND] > 0.5, BACKGROUND]
     return list(known.sort_values(ascending=False, kind="stable").index[:count])
+
+
+def strangest(table: pd.DataFrame, count: int) -> list[str]:
+    """Choose at most ``count`` photos (image_id) whose answer does not come from the object, the strangest first.
+
+    They are right from the background alone (as strange as the model is sure), or lose more of their class's
+    probability without the emphasis beside the object than without an equal area there (as strange as they lose).
+    """
+    probability = by_photo(table, "probability")
+    alone = probability.loc[right_from_background(table, len(table)), BACKGROUND]
+    lost = probability[BESIDE_ELSEWHERE] - probability[BESIDE]
+    strange = pd.concat([alone, lost.where(lost >= CARRIES)], axis="columns").max(axis="columns").dropna()
+    return list(strange.sort_values(ascending=False, kind="stable").index[:count])
 
 
 def by_photo(table: pd.DataFrame, column: str) -> pd.DataFrame:

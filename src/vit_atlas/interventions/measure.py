@@ -82,8 +82,8 @@ def run_interventions(classifier: Classifier, test: Manifest, settings: Interven
 
     Returns:
         One row a photo, intervention and filling, with :data:`COLUMNS`: ``probability`` is that of the true class,
-        ``area`` the share of the photo that was taken away. Interventions on the object need a mask, and the one beside
-        it an emphasis there; photos without have no such rows.
+        ``answer`` the class that was named, ``area`` the share of the photo that was taken away. Interventions on the
+        object need a mask, and the one beside it an emphasis there; photos without have no such rows.
 
     Raises:
         AtlasError: a photo or mask cannot be opened, or the model's attention cannot be recorded.
@@ -95,7 +95,8 @@ def run_interventions(classifier: Classifier, test: Manifest, settings: Interven
         for place, scene in enumerate(bar):
             for version in _answered(classifier, scene, _donor(scenes, place), settings):
                 right = bool(version.answer.argmax() == scene.photo.label)
-                said = (float(version.answer[scene.photo.label]), right, version.area)
+                answer = classifier.id2label[int(version.answer.argmax())]
+                said = (float(version.answer[scene.photo.label]), right, answer, version.area)
                 rows.append((scene.photo.image_id, scene.photo.class_name, version.name, version.filling, *said))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -9,11 +9,14 @@ import numpy as np
 import pandas as pd
 
 from vit_atlas.estimates import Estimate
-from vit_atlas.interventions.answers import ANSWERS, by_photo
+from vit_atlas.interventions.answers import ANSWERS, BACKGROUND, NAMES, by_photo
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
 from vit_atlas.paths import INTERVENTION_METRICS, INTERVENTIONS, INTERVENTIONS_BY_CLASS
 from vit_atlas.settings import InterventionSettings, Settings
+
+SIGNIFICANT = 0.05
+"""Chance, over all classes together, of calling one a shortcut where there is none."""
 
 
 def summarise(settings: Settings) -> Summary:
@@ -22,9 +25,11 @@ def summarise(settings: Settings) -> Summary:
     Raises:
         AtlasError: the table is missing.
     """
-    table = read_csv(INTERVENTIONS, "interventions", ("image_id", "class_name", "intervention", "filling"))
+    table = read_csv(INTERVENTIONS, "interventions", NAMES)
+    classes = by_class(table, settings.interventions)
     metrics = intervention_metrics(table, settings.interventions)
-    return Summary(metrics, INTERVENTION_METRICS, {INTERVENTIONS_BY_CLASS: by_class(table)})
+    metrics["shortcut_classes"] = list(classes.loc[classes["shortcut_p"] < SIGNIFICANT, "class_name"])
+    return Summary(metrics, INTERVENTION_METRICS, {INTERVENTIONS_BY_CLASS: classes})
 
 
 def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) -> dict[str, Any]:
@@ -70,11 +75,61 @@ def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) ->
     return metrics
 
 
-def by_class(table: pd.DataFrame) -> pd.DataFrame:
-    """Share of right answers of each class on the whole photo, the object alone and the background alone."""
+def by_class(table: pd.DataFrame, settings: InterventionSettings) -> pd.DataFrame:
+    """Tell class by class what is answered from the object and what from the background.
+
+    A class that the model names whenever it sees nothing is always right on its own backgrounds, and no shortcut. So
+    its own backgrounds are compared with those of the other classes: is its name given here more often than there, and
+    more often than on the backgrounds of any one of them (or it may be what the model says where one class's cue is
+    missing)? The test is Fisher's, exact and one-sided, for a class has few photos; Holm's correction covers all.
+
+    Returns:
+        One row a class: class_name, photos, the share of right answers by intervention (:data:`ANSWERS`),
+        needs_object with its interval (whole less background, paired), named_on_others (share of the other classes'
+        backgrounds that get this class's name) and shortcut_p, the corrected p-value; NaN without masks.
+
+    References:
+        Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure
+    """
     correct = by_photo(table, "correct")
-    classes = table.drop_duplicates("image_id").set_index("image_id")["class_name"]
-    grouped = correct[list(ANSWERS)].groupby(classes)
-    found = grouped.mean().round(6).reset_index(names="class_name")
-    found.insert(1, "photos", grouped.size().to_numpy())
-    return found
+    classes = table.drop_duplicates("image_id").set_index("image_id")["class_name"].reindex(correct.index)
+    backgrounds = table[table["intervention"] == BACKGROUND]
+    rows, p_values = [], []
+    for name, photos in correct.groupby(classes):
+        needs = Estimate.mean(photos["whole"] - photos[BACKGROUND], settings.bootstrap_samples, settings.seed)
+        others, p_value = _named(backgrounds, str(name))
+        p_values.append(p_value)
+        shares = {answer: photos[answer].mean() for answer in ANSWERS}
+        rows.append({"class_name": name, "photos": len(photos), **shares, **needs.flat("needs_object")})
+        rows[-1]["named_on_others"] = others
+    found = pd.DataFrame(rows)
+    found["shortcut_p"] = _holm(np.asarray(p_values))
+    return found.round(6)
+
+
+def _named(backgrounds: pd.DataFrame, name: str) -> tuple[float, float]:
+    """How often class ``name`` is named on other classes' backgrounds, and Fisher's p; NaN where either side lacks.
+
+    A photo counts as named where most of its fillings are. p is 1 where another class's backgrounds get it as often.
+    """
+    from scipy.stats import fisher_exact
+
+    named = (backgrounds["answer"] == name).groupby(backgrounds["image_id"]).mean() > 0.5
+    classes = backgrounds.groupby("image_id")["class_name"].first()
+    here, there = named[classes == name], named[classes != name]
+    if here.empty or there.empty:
+        return np.nan, np.nan
+    if here.mean() <= there.groupby(classes).mean().max():
+        return float(there.mean()), 1.0
+    table = [[here.sum(), (~here).sum()], [there.sum(), (~there).sum()]]
+    return float(there.mean()), float(fisher_exact(table, alternative="greater").pvalue)
+
+
+def _holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's corrected p-values; those that are NaN stay so and do not count."""
+    order = np.argsort(p_values)
+    order = order[~np.isnan(p_values[order])]
+    corrected = np.full(len(p_values), np.nan)
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected
