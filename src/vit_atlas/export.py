@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -17,13 +17,19 @@ PHOTO_READER = "vit_atlas_photos"
 """A package that goes with the model and opens photos as training did, where vit-atlas is not installed."""
 
 
-def export_model(target: str | Path, numbers: Mapping[str, float], data_hash: str | None) -> Path:
+ONNX = "model.onnx"
+
+
+def export_model(
+    target: str | Path, numbers: Mapping[str, float], data_hash: str | None, onnx: Callable[[Path], None] | None = None
+) -> Path:
     """Copy build/model to ``target``, a folder that is not there yet or is empty, and complete its card.
 
     Args:
         target: where the model goes.
         numbers: the result's numbers as ``file/key``, such as ``evaluate/accuracy``.
         data_hash: DVC's hash of the data.
+        onnx: writes the model as :data:`ONNX` to the path that it is given; None leaves that out.
 
     Returns:
         ``target``, ready for ``huggingface_hub.upload_folder``.
@@ -36,6 +42,8 @@ def export_model(target: str | Path, numbers: Mapping[str, float], data_hash: st
         raise AtlasError(f"{folder} is not empty: name a folder that is not there yet, or empty it")
     with atomic_folder(folder) as temporary:
         fill(temporary, numbers, data_hash)
+        if onnx is not None:
+            onnx(temporary / ONNX)
     return folder
 
 

@@ -24,7 +24,12 @@ def track(
         typer.echo(f"model models:/{name}/{mirrored.version}; the best one for these classes: models:/{name}@champion")
 
 
-def export(target: Annotated[Path, typer.Argument(help="A folder that is not there yet, or is empty.")]) -> None:
+def export(
+    target: Annotated[Path, typer.Argument(help="A folder that is not there yet, or is empty.")],
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write model.onnx too: opset 18, any batch, preprocessing in its metadata.")
+    ] = False,
+) -> None:
     """Copy build/model to a folder, with a model card that holds the results on test photos."""
     from vit_atlas.export import export_model
     from vit_atlas.provenance import LOCK, data_hash, read_lock, read_numbers
@@ -33,4 +38,12 @@ def export(target: Annotated[Path, typer.Argument(help="A folder that is not the
     if LOCK.is_file():
         # Makes sure that the model and the numbers are of one result.
         read_result()
-    typer.echo(f"model and card: {export_model(target, read_numbers(), data_hash(read_lock()))}")
+
+    def write(path: Path) -> None:
+        from vit_atlas.export_onnx import OPSET, write_onnx
+        from vit_atlas.models.classifier import load_finetuned
+
+        typer.echo(f"{path.name}, opset {OPSET}: {write_onnx(load_finetuned(), path)}")
+
+    folder = export_model(target, read_numbers(), data_hash(read_lock()), write if onnx else None)
+    typer.echo(f"model and card: {folder}")
