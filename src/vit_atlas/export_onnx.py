@@ -47,36 +47,14 @@ def write_onnx(classifier: Classifier, path: str | Path) -> str:
     Raises:
         AtlasError: the model is too large or has an operation that ONNX lacks, or the file answers otherwise.
     """
-    model = classifier.model
-    if sum(value.nbytes for value in model.state_dict().values()) > LARGEST:
+    if sum(value.nbytes for value in classifier.model.state_dict().values()) > LARGEST:
         raise AtlasError(f"{MODEL} has more than 2 GB of weights, which one ONNX file cannot hold: leave out --onnx")
-    example = torch.zeros(2, 3, *classifier.image_size)
-    graph = io.BytesIO()
-    try:
-        with _fixed_positions(model, example), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                _Logits(model),
-                (example,),
-                graph,
-                input_names=["pixel_values"],
-                output_names=["logits"],
-                dynamic_axes={"pixel_values": {0: "batch"}, "logits": {0: "batch"}},
-                opset_version=OPSET,
-                dynamo=False,
-            )
-    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AtlasError(
-            f"{MODEL}, a {model.config.model_type} model, cannot be written as ONNX ({first}): leave out --onnx"
-        ) from None
-    made = onnx.load_from_string(graph.getvalue())
-    onnx.helper.set_model_props(made, metadata(classifier))
-    content = made.SerializeToString()
-    checked = _check(classifier, content)
     with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
-    return checked
+        _trace(classifier, temporary)
+        made = onnx.load(temporary)
+        onnx.helper.set_model_props(made, metadata(classifier))
+        onnx.save(made, temporary)
+        return _check(classifier, temporary)
 
 
 def metadata(classifier: Classifier) -> dict[str, str]:
@@ -99,6 +77,29 @@ def metadata(classifier: Classifier) -> dict[str, str]:
         "classes": [names[label] for label in sorted(names)],
     }
     return {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+
+
+def _trace(classifier: Classifier, path: Path) -> None:
+    model = classifier.model
+    example = torch.zeros(2, 3, *classifier.image_size)
+    try:
+        with _fixed_positions(model, example), warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                _Logits(model),
+                (example,),
+                path,
+                input_names=["pixel_values"],
+                output_names=["logits"],
+                dynamic_axes={"pixel_values": {0: "batch"}, "logits": {0: "batch"}},
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AtlasError(
+            f"{MODEL}, a {model.config.model_type} model, cannot be written as ONNX ({first}): leave out --onnx"
+        ) from None
 
 
 class _Logits(nn.Module):
@@ -138,13 +139,13 @@ def _fixed_positions(model: Any, example: Tensor) -> Iterator[None]:
             del module.interpolate_pos_encoding
 
 
-def _check(classifier: Classifier, content: bytes) -> str:
+def _check(classifier: Classifier, path: Path) -> str:
     try:
         import onnxruntime
     except ImportError:
         return "not checked, as onnxruntime is not installed: pip install 'vit-atlas[onnx]'"
     pixels, what = _inputs(classifier)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     found = session.run(["logits"], {"pixel_values": pixels.numpy()})[0]
     with torch.inference_mode():
         expected = classifier.model(pixel_values=pixels).logits.numpy()
