@@ -40,6 +40,16 @@ def _patches(row: Tensor, kind: str, grid: tuple[int, int] = (4, 4)) -> Tensor:
     return row[..., PREFIX_TOKENS[kind] :].reshape(*row.shape[:-1], *grid)
 
 
+def _read(model: PreTrainedModel, kind: str, rows: Tensor) -> Tensor:
+    """What the head reads of rows (..., queries, tokens): the class token's; DINOv2's reads the mean patch as well."""
+    if kind in ("vit", "deit"):
+        return rows[..., 0, :]
+    size = {"height": 16, "width": 16}
+    share = float(Classifier(model, SimpleNamespace(size=size)).readout.weights[0])
+    assert 0.1 < share < 0.9
+    return share * rows[..., 0, :] + (1 - share) * rows[..., PREFIX_TOKENS[kind] :, :].mean(dim=-2)
+
+
 def _eager_with_graph(model: PreTrainedModel, pixels: Tensor) -> Any:
     model.set_attn_implementation("eager")
     output = model(pixels, output_attentions=True, output_hidden_states=True)
@@ -51,7 +61,7 @@ def test_single_layer_methods(model: PreTrainedModel, kind: str, pixels: Tensor)
     attentions = eager_attentions(model, pixels)
     trace = _trace(model, pixels, gradients=False)
     for layer in (0, -1):
-        rows = _patches(attentions[layer][:, :, 0], kind)
+        rows = _patches(_read(model, kind, attentions[layer]), kind)
         torch.testing.assert_close(maps.head_mean(trace, MapOptions(layer)), rows.mean(dim=1), atol=1e-6, rtol=0)
         torch.testing.assert_close(maps.head_max(trace, MapOptions(layer)), rows.max(dim=1).values, atol=1e-6, rtol=0)
         torch.testing.assert_close(maps.best_head(trace, MapOptions(layer, head=1)), rows[:, 1], atol=1e-6, rtol=0)
@@ -65,7 +75,7 @@ def test_rollout_is_the_product_of_mixed_layers(model: PreTrainedModel, kind: st
             mixed = attention[image].mean(dim=0) + torch.eye(attention.shape[-1])
             product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
         found = maps.rollout(_trace(model, pixels, gradients=False))[image]
-        torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(found, _patches(_read(model, kind, product), kind), atol=1e-6, rtol=1e-5)
 
 
 def test_rollout_with_discard_drops_the_smallest_weights(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
@@ -82,7 +92,7 @@ def test_rollout_with_discard_drops_the_smallest_weights(model: PreTrainedModel,
             mixed = kept.reshape(mean.shape) + torch.eye(mean.shape[0])
             product = (mixed / mixed.sum(dim=-1, keepdim=True)) @ product
         found = maps.rollout(_trace(model, pixels, gradients=False), discard=0.7)[image]
-        torch.testing.assert_close(found, _patches(product[0], kind), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(found, _patches(_read(model, kind, product), kind), atol=1e-6, rtol=1e-5)
 
 
 def test_relevance_is_the_sum_over_paths_of_positive_gradient_times_attention(
@@ -96,7 +106,9 @@ def test_relevance_is_the_sum_over_paths_of_positive_gradient_times_attention(
         for attention, gradient in zip(output.attentions, gradients, strict=True):
             flow = (gradient[image] * attention[image]).clamp(min=0).mean(dim=0)
             total = total + flow @ total
-        torch.testing.assert_close(found[image], _patches(total[0].detach(), kind), atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(
+            found[image], _patches(_read(model, kind, total).detach(), kind), atol=1e-5, rtol=1e-3
+        )
 
 
 def _logits_of(model: PreTrainedModel, kind: str, states: Tensor) -> Tensor:
@@ -193,14 +205,14 @@ def test_the_table_says_what_a_method_needs() -> None:
 
 def test_a_method_is_added_by_one_entry_and_one_function(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     def head_min(trace: Pass, options: MapOptions) -> Tensor:
-        return trace.class_rows(options.layer).amin(dim=1)
+        return trace.read_rows(options.layer).amin(dim=1)
 
     monkeypatch.setitem(METHODS, "head_min", Method("head_min", "head min", one_layer=True))
     monkeypatch.setattr(maps, "head_min", head_min, raising=False)
     assert tiny(AttentionSettings, methods=["head_min"]).methods == ("head_min",)
     trace = _trace(tiny_model("vit"), pixels, gradients=False)
     found = make_maps(trace, ["a", "b"], ["head_min"], MapOptions())["head_min"]
-    np.testing.assert_allclose(found, trace.class_rows(-1).amin(dim=1))
+    np.testing.assert_allclose(found, trace.read_rows(-1).amin(dim=1))
     metrics = Estimate(0.5, 0.4, 0.6).flat("head_min.miou") | {"head_min.mass": 0.3}
     assert [row["name"] for row in charts.method_scores(metrics)[0]["data"]["values"]] == ["head min"]
     assert method_table(metrics)["method"].tolist() == ["head min"]
@@ -259,6 +271,7 @@ def test_rollout_equals_a_published_package() -> None:
     records = [LayerRecord(identity, attention.log().transpose(2, 3), identity, 1.0) for attention in attentions]
     trace: Any = SimpleNamespace(
         records=records,
+        start=lambda: torch.eye(tokens)[:1].expand(2, -1),
         pixels=torch.zeros(2, 3, 4, 6),
         layout=TokenLayout(grid=(2, 3), prefix_tokens=1, patch=(2, 2)),
         on_grid=lambda row: row[:, 1:].reshape(2, 2, 3),

@@ -81,7 +81,7 @@ def test_json_is_what_the_model_says_and_nothing_else(project):
         assert {one["label"]: pytest.approx(one["probability"], abs=1e-4) for one in record["predictions"]} == said
         assert record["predictions"][0]["probability"] >= record["predictions"][1]["probability"]
         assert (record["layer"], record["grid"]) == (1, [4, 4])
-        rows = run_pass(classifier, classifier.pixel_values([photo]), gradients=False).class_rows(1).mean(dim=1)[0]
+        rows = run_pass(classifier, classifier.pixel_values([photo]), gradients=False).read_rows(1).mean(dim=1)[0]
         np.testing.assert_allclose(record["maps"]["head_mean"], rows / rows.sum(), rtol=1e-4)
         assert list(record["maps"]) == ["head_mean", "relevance"]
         for word in record["caption"]["words"]:
@@ -108,7 +108,7 @@ def test_every_method_can_be_asked_for(project):
     assert files("all") == ["1-maps.png", "index.html"]
     classifier = load_finetuned()
     trace = run_pass(classifier, classifier.pixel_values([open_photo("photos/cat/1.png")]), gradients=False)
-    head = trace.class_rows(-1)[0, 1]
+    head = trace.read_rows(-1)[0, 1]
     np.testing.assert_allclose(record["maps"]["best_head"], head / head.sum(), rtol=1e-4)
 
 
@@ -247,7 +247,7 @@ def test_a_model_without_head_or_class_token(project):
     ResNetForImageClassification(config).save_pretrained("resnet")
     shutil.copy("bare/preprocessor_config.json", "resnet")
     (told,) = sentences(explain("photos/cat", "--model", "resnet"))
-    assert "--model resnet is a resnet model, which has no class token" in told
+    assert "--model resnet: a resnet model does not cut the photo into patches" in told
 
 
 def test_several_labels_are_told_apart_one_by_one(project):

@@ -40,7 +40,7 @@ class PhotoMaps:
     maps: dict[str, Array]
     """Method -> (P, rows, columns)."""
     heads: Array
-    """(P, heads, rows, columns) class-token attention in every head of the asked layer."""
+    """(P, heads, rows, columns) attention of what the head reads in every head of the asked layer."""
     norms: Array
     """(P, layers, rows, columns) norms of the patch tokens after every block."""
     predictions: Array
@@ -98,7 +98,7 @@ def maps_of_pass(trace: Pass, image_ids: Sequence[str], names: Sequence[str], op
     """Maps, heads, norms and guesses of one pass."""
     return PhotoMaps(
         maps=make_maps(trace, image_ids, names, options),
-        heads=trace.class_rows(options.layer).detach().cpu().numpy(),
+        heads=trace.read_rows(options.layer).detach().cpu().numpy(),
         norms=patch_norms(trace),
         predictions=trace.logits.argmax(dim=-1).cpu().numpy(),
     )

@@ -63,26 +63,26 @@ def make_maps(
 
 
 def head_mean(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
-    """Attention of the class token in one layer, mean over its heads.
+    """Attention of what the head reads in one layer, mean over its heads.
 
     References:
         Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, https://arxiv.org/abs/2104.14294
     """
-    return trace.class_rows(options.layer).mean(dim=1)
+    return trace.read_rows(options.layer).mean(dim=1)
 
 
 def head_max(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
-    """Attention of the class token in one layer, largest over its heads.
+    """Attention of what the head reads in one layer, largest over its heads.
 
     References:
         Gildenblat 2020, Exploring Explainability for Vision Transformers (head fusion),
         https://jacobgil.github.io/deeplearning/vision-transformer-explainability
     """
-    return trace.class_rows(options.layer).amax(dim=1)
+    return trace.read_rows(options.layer).amax(dim=1)
 
 
 def best_head(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
-    """Attention of the class token in one head of one layer.
+    """Attention of what the head reads in one head of one layer.
 
     Raises:
         AtlasError: no head was chosen, or there is no such head.
@@ -90,7 +90,7 @@ def best_head(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
     References:
         Caron et al. 2021, Emerging Properties in Self-Supervised Vision Transformers, https://arxiv.org/abs/2104.14294
     """
-    rows = trace.class_rows(options.layer)
+    rows = trace.read_rows(options.layer)
     if options.head is None or not 0 <= options.head < rows.shape[1]:
         raise AtlasError(
             f"head {options.head} does not exist: the layer has {rows.shape[1]} heads, 0 to {rows.shape[1] - 1}"
@@ -99,7 +99,7 @@ def best_head(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
 
 
 def rollout(trace: Pass, options: MapOptions = DEFAULT, discard: float = 0.0) -> Tensor:
-    """Attention rollout: the class token's row of the product of all layers' head means, each mixed with the identity.
+    """Attention rollout: what the head reads, through the product of all layers' head means mixed with the identity.
 
     The row is carried from the last layer to the first, so a layer costs O(N^2) and the N x N product never exists.
 
@@ -114,7 +114,7 @@ def rollout(trace: Pass, options: MapOptions = DEFAULT, discard: float = 0.0) ->
         https://jacobgil.github.io/deeplearning/vision-transformer-explainability
     """
     del options
-    row = _class_row(trace)
+    row = trace.start()
     for record in reversed(trace.records):
         if discard:
             mixed = _discarded(record.head_mean(), discard)
@@ -134,15 +134,17 @@ def rollout_discard(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
 def relevance(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
     """Gradient x attention relevance: layer by layer, add what flows through the positive part of gradient x attention.
 
-    The class token's row of the product of (1 + mean over heads of (gradient x attention)^+), carried from the last
-    layer to the first, chunk by chunk of each layer.
+    What the head reads, through the product of (1 + mean over heads of (gradient x attention)^+), carried from the last
+    layer to the first, chunk by chunk of each layer. The attention of a head that pools is the first of them.
 
     References:
         Chefer, Gur and Wolf 2021, Generic Attention-model Explainability for Interpreting Bi-Modal and
         Encoder-Decoder Transformers, https://arxiv.org/abs/2103.15679
     """
     del options
-    row = _class_row(trace)
+    row = trace.start()
+    if trace.pooling is not None:
+        row = (trace.pooling.gradient() * trace.pooling.rows()).clamp_(min=0).mean(dim=1)[:, 0]
     for record in reversed(trace.records):
         flow = torch.zeros_like(row)
         for part, attention in record.chunks():
@@ -173,7 +175,7 @@ def legrad(trace: Pass, options: MapOptions = DEFAULT, layers: int | None = LEGR
     del options
     if len(trace.hidden) != len(trace.records) + 1:
         raise AtlasError("LeGrad needs the token states of every layer: run_pass(..., gradients=True, layers=True)")
-    total = torch.zeros_like(_class_row(trace))
+    total = trace.pixels.new_zeros((len(trace.pixels), trace.layout.tokens), dtype=torch.float32)
     used = len(trace.records) if layers is None else min(layers, len(trace.records))
     for record, states in zip(trace.records[-used:], trace.hidden[-used:], strict=True):
         if record.output is None:
@@ -203,11 +205,13 @@ def gradcam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
     if len(trace.hidden) < 2:
         raise AtlasError("Grad-CAM needs the token states of every layer: call run_pass(..., layers=True)")
     model, normed = trace.classifier.model, []
-    norm = next(module for module in blocks(model)[1][-1].modules() if isinstance(module, nn.LayerNorm))
+    norm = next(module for module in blocks(model)[1][-1].modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm))
     hook = norm.register_forward_hook(lambda *call: normed.append(call[-1]))
     try:
         with torch.enable_grad():
-            logits = split(model, 1).tail(trace.hidden[-2].detach().requires_grad_()).logits
+            logits = (
+                split(model, 1, trace.classifier.image_size).tail(trace.hidden[-2].detach().requires_grad_()).logits
+            )
             (gradient,) = torch.autograd.grad(logits.gather(1, trace.targets[:, None]).sum(), normed[0])
     finally:
         hook.remove()
@@ -247,12 +251,6 @@ def random_map(rows: int, columns: int, image_id: str, seed: int) -> Tensor:
     digest = hashlib.sha256(f"{seed}/{image_id}".encode()).digest()
     generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return torch.from_numpy(generator.random((rows, columns), dtype=np.float32))
-
-
-def _class_row(trace: Pass) -> Tensor:
-    row = trace.pixels.new_zeros((trace.pixels.shape[0], trace.layout.tokens), dtype=torch.float32)
-    row[:, 0] = 1.0
-    return row
 
 
 def _through_head_mean(record: LayerRecord, row: Tensor) -> Tensor:

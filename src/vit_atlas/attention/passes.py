@@ -10,7 +10,8 @@ from torch import Tensor
 from vit_atlas.attention.recorder import AttentionRecorder, LayerRecord
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import TokenLayout
-from vit_atlas.models.trunk import split
+from vit_atlas.models.readout import Readout
+from vit_atlas.models.trunk import split, states_of_blocks
 
 
 @dataclass
@@ -25,8 +26,12 @@ class Pass:
     """The class (B,) that class-specific maps explain."""
     layout: TokenLayout
     """How the tokens lie on the photo."""
+    readout: Readout
+    """How the head reads the tokens: where maps start from."""
+    pooling: LayerRecord | None
+    """The attention of the head itself, where it pools by attention."""
     records: list[LayerRecord]
-    """One a layer, first to last; with gradients of the targets' logits if asked for."""
+    """One a block, first to last; with gradients of the targets' logits if asked for."""
     hidden: list[Tensor] = field(repr=False)
     """Token states (B, tokens, dim): after the embeddings, then after every block, not normalised."""
     head: Callable[[Tensor], Tensor] = field(repr=False)
@@ -36,9 +41,30 @@ class Pass:
     answer: Tensor = field(repr=False)
     """The logits as they came, part of the graph where gradients are kept."""
 
-    def class_rows(self, layer: int = -1) -> Tensor:
-        """Attention of the class token to the patches (B, heads, rows, columns) in ``layer``."""
-        return self.on_grid(self.records[layer].rows([0])[:, :, 0])
+    def start(self) -> Tensor:
+        """Weights (B, tokens), float32, with which the head reads the tokens of the last block."""
+        if self.pooling is not None:
+            return self.pooling.rows().mean(dim=1)[:, 0]
+        return self.readout.weights.to(self.pixels.device).expand(len(self.pixels), -1)
+
+    def read_rows(self, layer: int = -1) -> Tensor:
+        """Attention (B, heads, rows, columns) to the patches, in ``layer``, of the tokens as the head reads them.
+
+        For a class token this is its row of the map; for a mean of tokens the mean of their rows. Of a head that pools
+        by attention, the last layer's is the head's own attention.
+        """
+        if self.pooling is not None and layer % len(self.records) == len(self.records) - 1:
+            return self.on_grid(self.pooling.rows()[:, :, 0])
+        return self.block_rows(layer)
+
+    def block_rows(self, layer: int = -1) -> Tensor:
+        """As :meth:`read_rows`, in the attention of a block whatever the head is."""
+        record, token = self.records[layer], self.readout.token
+        if self.pooling is None and token is not None:
+            return self.on_grid(record.rows([token])[:, :, 0])
+        weights = self.start()
+        parts = (torch.einsum("bq,bhqk->bhk", weights[:, part], rows) for part, rows in record.chunks())
+        return self.on_grid(torch.stack(list(parts)).sum(dim=0))
 
     def explaining(self, targets: Tensor) -> Self:
         """The same pass, explaining the classes ``targets`` (B,): only what runs backwards runs again."""
@@ -72,20 +98,26 @@ def run_pass(
             under ``torch.inference_mode()`` or ``torch.no_grad()``.
     """
     pixels = pixels.to(next(classifier.model.parameters()).device)
-    with AttentionRecorder(classifier.model, queries=None, gradients=gradients) as recorder:
-        with torch.set_grad_enabled(gradients):
-            output = classifier.model(pixels, output_hidden_states=layers)
+    recorder = AttentionRecorder(classifier.model, queries=None, gradients=gradients)
+    if gradients:
+        recorder.require_autograd()
+    readout, count = classifier.readout, classifier.layer_count
+    with recorder:
+        with torch.set_grad_enabled(gradients), states_of_blocks(classifier.model) as hidden:
+            output = classifier.model(pixels)
         chosen = output.logits.argmax(dim=-1) if targets is None else targets
         if gradients:
             recorder.backward(output.logits.gather(1, chosen[:, None]).sum())
-    tail = split(classifier.model, 0).tail
+    tail = split(classifier.model, 0, classifier.image_size).tail
     return Pass(
         pixels=pixels,
         logits=output.logits.detach(),
         targets=chosen,
         layout=classifier.layout,
-        records=[recorder.record(layer) for layer in range(recorder.layer_count)],
-        hidden=list(output.hidden_states or ()),
+        readout=readout,
+        pooling=recorder.record(count) if readout.pools else None,
+        records=[recorder.record(layer) for layer in range(count)],
+        hidden=hidden if layers else [],
         head=lambda states: tail(states).logits,
         classifier=classifier,
         answer=output.logits,

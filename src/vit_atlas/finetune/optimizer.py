@@ -4,17 +4,31 @@ from typing import Any
 
 from torch import nn
 
-from vit_atlas.models.trunk import blocks
+from vit_atlas.models.trunk import after_blocks, blocks, head_names, head_of
 from vit_atlas.settings import FinetuneSettings
 
-_UNDECAYED = ("cls_token", "distillation_token", "register_tokens", "mask_token", "position_embeddings")
+_UNDECAYED = (
+    "cls_token",
+    "distillation_token",
+    "dist_token",
+    "register_tokens",
+    "reg_token",
+    "mask_token",
+    "position_embeddings",
+    "position_embedding.weight",
+    "pos_embed",
+    "relative_position_bias_table",
+)
 
 
 def freeze(model: Any, trainable_blocks: int) -> None:
     """Let only the last ``trainable_blocks`` blocks, the final norm and the head learn; with 0 the head alone."""
-    model.base_model.requires_grad_(False)
+    after = after_blocks(model)
+    model.requires_grad_(False)
+    head_of(model).requires_grad_(True)
     if trainable_blocks:
-        model.base_model.layernorm.requires_grad_(True)
+        for parameter in after.values():
+            parameter.requires_grad_(True)
         blocks(model)[1][-trainable_blocks:].requires_grad_(True)
 
 
@@ -45,18 +59,17 @@ def parameter_groups(model: Any, settings: FinetuneSettings) -> list[dict[str, A
 
 def _rates(model: Any, settings: FinetuneSettings) -> dict[str, float]:
     """Peak learning rate of every parameter by name."""
-    prefix = model.base_model_prefix
     path, layers = blocks(model)
+    head, after = set(head_names(model)), after_blocks(model)
     rates = {}
     for name, _ in model.named_parameters():
-        place = name.removeprefix(f"{prefix}.")
-        if place == name:
+        if name in head:
             rates[name] = settings.head_learning_rate or settings.learning_rate
-        elif place.startswith(f"{path}."):
-            block = int(place.removeprefix(f"{path}.").split(".")[0])
+        elif name.startswith(f"{path}."):
+            block = int(name.removeprefix(f"{path}.").split(".")[0])
             rates[name] = settings.learning_rate * settings.layer_decay ** (len(layers) - 1 - block)
-        elif place.startswith("embeddings."):
-            rates[name] = settings.learning_rate * settings.layer_decay ** len(layers)
-        else:
+        elif name in after:
             rates[name] = settings.learning_rate
+        else:
+            rates[name] = settings.learning_rate * settings.layer_decay ** len(layers)
     return rates

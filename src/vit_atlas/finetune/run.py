@@ -186,7 +186,7 @@ def train_classifier(
         groups = parameter_groups(model, settings)
         history = fit(model, train, val, groups, settings, args, checkpoints, stream)
     else:
-        parts = split(model, settings.trainable_blocks)
+        parts = split(model, settings.trainable_blocks, classifier.image_size)
         if not settings.lora_rank:
             freeze(model, settings.trainable_blocks)
         groups = parameter_groups(model, settings)
@@ -197,7 +197,7 @@ def train_classifier(
             train,
             val,
             views=min(settings.cached_views, settings.epochs),
-            shape=(classifier.layout.tokens, model.config.hidden_size),
+            shape=classifier.state_shape,
             workers=settings.workers,
             device=args.device,
             autocast=torch.bfloat16 if args.bf16 else None,

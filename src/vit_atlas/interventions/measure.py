@@ -24,7 +24,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
 from tqdm import tqdm
 
-from vit_atlas.attention.recorder import record_attention
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.manifest import Manifest, Photo
 from vit_atlas.interventions.answers import (
     BACKGROUND,
@@ -129,7 +129,7 @@ class Version:
 def _answered(
     classifier: Classifier, scene: Scene, donor: np.ndarray | None, settings: InterventionSettings
 ) -> list[Version]:
-    looks = _class_token_map(classifier, scene.pixels)
+    looks = _attention_map(classifier, scene.pixels)
     # Randomness belongs to the photo: which others were chosen changes nothing.
     chance = np.random.default_rng([settings.seed, *scene.photo.image_id.encode()])
     made = list(interventions(scene, looks, donor, settings.highlight, chance))
@@ -224,12 +224,10 @@ def class_probabilities(classifier: Classifier, photos: Sequence[np.ndarray]) ->
         return classifier.model(pixels).logits.double().softmax(dim=-1).cpu().numpy()
 
 
-def _class_token_map(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
-    """Attention of the class token in the last layer, mean over its heads (rows, columns)."""
-    with record_attention(classifier.model, layers=[-1]) as attention:
-        class_probabilities(classifier, [pixels])
-    row = attention.rows(-1)[0, :, 0].mean(dim=0)
-    return row[classifier.layout.prefix_tokens :].reshape(classifier.layout.grid).cpu().numpy()
+def _attention_map(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
+    """Attention of what the head reads in the last layer, mean over its heads (rows, columns)."""
+    trace = run_pass(classifier, classifier.pixel_values([Image.fromarray(pixels)]), gradients=False)
+    return trace.read_rows(-1)[0].mean(dim=0).cpu().numpy()
 
 
 def _sample(test: Manifest, settings: InterventionSettings) -> list[Photo]:

@@ -5,29 +5,26 @@ the same predictions as :meth:`Classifier.pixel_values` and the model do.
 """
 
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification, ViTImageProcessor
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder
-from vit_atlas.models.geometry import Size, TokenLayout, as_size, position_embedding, token_layout
+from vit_atlas.models.geometry import Size, TokenLayout, as_size, grid_of, native_size, patch_of
 from vit_atlas.models.hub import ASKED_BY, explained, model_source, quiet, require_processor
-from vit_atlas.models.trunk import blocks
+from vit_atlas.models.readout import Readout, find_readout, token_layout_of
+from vit_atlas.models.resizing import INTERPOLATES_ITSELF, fit_to_size
+from vit_atlas.models.trunk import PLAIN, blocks, head_names, head_of, token_states
 from vit_atlas.paths import MODEL
 from vit_atlas.settings import ModelSettings
-
-INTERPOLATES_ITSELF = ("dinov2", "dinov2_with_registers")
-"""Model types that fit their position embeddings to any input in forward; the others' are fitted once, when loading."""
-
-SUPPORTED = "ViT, DeiT or DINOv2 (with or without registers)"
 
 
 @dataclass
@@ -38,6 +35,7 @@ class Classifier:
     """A Hugging Face model for image classification."""
     processor: Any
     """ViTImageProcessor that stretches every photo to the model's (height, width): maps then cover the whole photo."""
+    _found: dict[tuple[str, Size], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def id2label(self) -> dict[int, str]:
@@ -52,12 +50,29 @@ class Classifier:
     @property
     def layout(self) -> TokenLayout:
         """How the tokens lie on the input."""
-        return token_layout(self.model.config, self.image_size)
+        return self._known("layout", lambda: token_layout_of(self.model, self.image_size))
+
+    @property
+    def readout(self) -> Readout:
+        """How the head reads the tokens of the last block."""
+        return self._known("readout", lambda: find_readout(self.model, self.layout))
 
     @property
     def layer_count(self) -> int:
         """Blocks, and so attention layers, that the model has."""
         return len(blocks(self.model)[1])
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """Tokens and width of one photo's token states."""
+        return self.layout.tokens, self._known("width", lambda: token_states(self.model, self.image_size).shape[-1])
+
+    def _known(self, what: str, find: Callable[[], Any]) -> Any:
+        """What was found once of the model at this input size."""
+        key = (what, self.image_size)
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
     def to_device(self) -> Self:
         """Move the model to the GPU where there is one; returns itself."""
@@ -105,7 +120,7 @@ def device_name(where: torch.device) -> str:
 
 
 def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) -> Classifier:
-    """Load a pretrained Vision Transformer and give it a new head for ``classes``.
+    """Load a pretrained vision transformer and give it a new head for ``classes``.
 
     Args:
         settings: which model, and the size of its input.
@@ -113,24 +128,29 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
         seed: of the head's weights.
 
     Raises:
-        AtlasError: there is no such model, the hub is out of reach, the model has no class token, its weights are not
-            whole, or its patches do not divide the image size.
+        AtlasError: there is no such model, the hub is out of reach, the model is no plain vision transformer, its
+            weights are not whole, or its patches do not divide the image size.
     """
     source = model_source(settings)
     with explained(settings):
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
-    _require_trainable(settings, config)
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {name: label for label, name in enumerate(classes)}
+    config.problem_type = "single_label_classification"
+    config.architectures = []  # A distilled DeiT's two-headed class cannot be trained; this picks the one that can.
+    outline = _outline(settings, config)
     with explained(settings):
         pretrained_processor = _pretrained_processor(settings, source)
-        size = _image_size(settings, config, pretrained_processor)
-        token_layout(config, size)
-        model = _load_model(settings, source, config, classes)
+        size = _image_size(settings, outline, pretrained_processor)
+        grid_of(size, patch_of(outline))
+        model = _load_model(settings, source, config)
     _initialise_head(model, seed)
-    if config.model_type not in INTERPOLATES_ITSELF:
-        _fit_position_embedding(model, size)
+    model = fit_to_size(model, size)
     # What is saved must not depend on where this machine keeps its cache.
     model.config._name_or_path = settings.name
-    return Classifier(model.eval(), _stretching_processor(pretrained_processor, size))
+    classifier = Classifier(model.eval(), _stretching_processor(pretrained_processor, size))
+    _require_readout(classifier, settings.name, ASKED_BY)
+    return classifier
 
 
 def load_finetuned(folder: str | Path = MODEL) -> Classifier:
@@ -180,13 +200,18 @@ def open_classifier(name: str | None = None, asked_by: str = ASKED_BY) -> Classi
             f"the weights of {asked_by} {name} lack {min(info['missing_keys'])}: give an image classifier that was "
             "saved with its head"
         )
-    _require_class_token(model, name, asked_by)
-    size = as_size(model.config.image_size)
+    with named(name, asked_by):
+        patch = patch_of(model)
+    size = native_size(model)
     if model.config.model_type in INTERPOLATES_ITSELF:
         size = _usual_size(processor) or size
-    patch = as_size(model.config.patch_size)
-    stretch(processor, (size[0] // patch[0] * patch[0], size[1] // patch[1] * patch[1]))
-    return Classifier(model.eval(), processor).to_device()
+    size = (size[0] // patch[0] * patch[0], size[1] // patch[1] * patch[1])
+    if hasattr(processor, "data_config"):
+        processor = _stretching_processor(processor, size)
+    stretch(processor, size)
+    classifier = Classifier(model.eval(), processor).to_device()
+    _require_readout(classifier, name, asked_by)
+    return classifier
 
 
 def stretch(processor: Any, size: Size) -> None:
@@ -195,40 +220,44 @@ def stretch(processor: Any, size: Size) -> None:
     processor.do_resize, processor.do_center_crop = True, False
 
 
-def head_names(model: Any) -> list[str]:
-    """Names of the parameters that belong to the classification head."""
-    prefix = model.base_model_prefix + "."
-    return [name for name, _ in model.named_parameters() if not name.startswith(prefix)]
+def _outline(settings: ModelSettings, config: Any) -> Any:
+    """The model without weights, by its configuration alone: what it is can be told before they are fetched.
 
-
-def _require_trainable(settings: ModelSettings, config: Any) -> None:
-    """Check from the configuration alone that the model has a class token."""
-    config.architectures = []  # A distilled DeiT's two-headed class cannot be trained; this picks the one that can.
+    Raises:
+        AtlasError: it is no image classifier whose blocks, patches and head can be found.
+    """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), quiet():
             model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
-    except (ValueError, AttributeError, ImportError):
-        raise _no_class_token(config.model_type, settings.name, ASKED_BY) from None
-    _require_class_token(model, settings.name, ASKED_BY)
+    except (ValueError, AttributeError, ImportError, RuntimeError, TypeError):
+        kind = getattr(config, "architecture", None) or config.model_type
+        raise AtlasError(
+            f"{ASKED_BY} {settings.name} is a {kind} model, which transformers and timm as installed cannot make an "
+            f"image classifier of: {PLAIN}"
+        ) from None
+    with named(settings.name, ASKED_BY):
+        for find in (blocks, patch_of, head_of):
+            find(model)
+    return model
 
 
-def _require_class_token(model: Any, name: str, asked_by: str) -> None:
-    embeddings = getattr(model.base_model, "embeddings", None)
-    wanted = ("cls_token", "position_embeddings", "patch_embeddings")
+def _require_readout(classifier: Classifier, name: str, asked_by: str) -> None:
+    """Check that maps of the model can be drawn, before anybody trains it.
+
+    Raises:
+        AtlasError: its tokens do not lie on the photo, its attention cannot be recorded, or its head reads none of it.
+    """
+    with named(name, asked_by):
+        classifier.readout  # noqa: B018
+
+
+@contextmanager
+def named(name: str, asked_by: str) -> Iterator[None]:
+    """Begin what is said of a model with its name and with what names it."""
     try:
-        if any(getattr(embeddings, part, None) is None for part in wanted):
-            raise _no_class_token(model.config.model_type, name, asked_by)
-        blocks(model)
-        token_layout(model.config)
-    except (AtlasError, AttributeError, TypeError, ValueError):
-        raise _no_class_token(model.config.model_type, name, asked_by) from None
-
-
-def _no_class_token(kind: str, name: str, asked_by: str) -> AtlasError:
-    return AtlasError(
-        f"{asked_by} {name} is a {kind} model, which has no class token with learned position embeddings: choose a "
-        f"{SUPPORTED}"
-    )
+        yield
+    except AtlasError as error:
+        raise AtlasError(f"{asked_by} {name}: {error}") from None
 
 
 def _pretrained_processor(settings: ModelSettings, source: str) -> Any:
@@ -237,11 +266,11 @@ def _pretrained_processor(settings: ModelSettings, source: str) -> Any:
         return AutoImageProcessor.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
 
 
-def _image_size(settings: ModelSettings, config: Any, processor: Any) -> Size:
+def _image_size(settings: ModelSettings, model: Any, processor: Any) -> Size:
     if settings.image_size is not None:
         return as_size(settings.image_size)
-    native = as_size(config.image_size)
-    if config.model_type not in INTERPOLATES_ITSELF:
+    native = native_size(model)
+    if model.config.model_type not in INTERPOLATES_ITSELF:
         return native
     # DINOv2 keeps the position embeddings of its last, high-resolution phase; its processor tells the usual input.
     return _usual_size(processor) or native
@@ -256,10 +285,7 @@ def _usual_size(processor: Any) -> Size | None:
     return None
 
 
-def _load_model(settings: ModelSettings, source: str, config: Any, classes: Sequence[str]) -> Any:
-    config.id2label = dict(enumerate(classes))
-    config.label2id = {name: label for label, name in enumerate(classes)}
-    config.problem_type = "single_label_classification"
+def _load_model(settings: ModelSettings, source: str, config: Any) -> Any:
     with quiet(downloads=not Path(source).is_dir()):
         model, info = AutoModelForImageClassification.from_pretrained(
             source,
@@ -277,8 +303,8 @@ def _load_model(settings: ModelSettings, source: str, config: Any, classes: Sequ
             f"the weights of model.name {settings.name} do not fit its config.json: {len(broken)} are missing or of "
             f"another shape, the first is {broken[0]}"
         )
-    rows, cols = token_layout(config).grid
-    if config.model_type in INTERPOLATES_ITSELF and rows != cols:
+    height, width = native_size(model)
+    if config.model_type in INTERPOLATES_ITSELF and height != width:
         raise AtlasError(
             f"the config.json of model.name {settings.name} has a non-square image_size, which transformers' "
             f"{config.model_type} cannot run: choose a model trained on square photos, and set model.image_size"
@@ -291,38 +317,26 @@ def _initialise_head(model: Any, seed: int) -> None:
     parameters = dict(model.named_parameters())
     for name in head_names(model):
         if parameters[name].ndim > 1:
-            nn.init.trunc_normal_(parameters[name], std=model.config.initializer_range, generator=generator)
+            nn.init.trunc_normal_(
+                parameters[name], std=getattr(model.config, "initializer_range", 0.02), generator=generator
+            )
         else:
             nn.init.zeros_(parameters[name])
 
 
-def _fit_position_embedding(model: Any, size: Size) -> None:
-    """Resample the position embedding to the grid of ``size`` and make that the model's own size.
-
-    Bicubic as in the paper's fine-tuning at higher resolution; equal to the model's ``interpolate_pos_encoding`` at
-    run time, so that plain ``from_pretrained`` and ``pipeline`` need no flag.
-
-    References:
-        Dosovitskiy et al. 2021, An Image is Worth 16x16 Words, section 3.2, https://arxiv.org/abs/2010.11929
-    """
-    config, embeddings = model.config, model.base_model.embeddings
-    if as_size(config.image_size) == size:
-        return
-    old, grid = position_embedding(model), token_layout(config, size).grid
-    patches = functional.interpolate(old.permute(2, 0, 1)[None], size=grid, mode="bicubic", align_corners=False)[0]
-    special = embeddings.position_embeddings.detach()[:, : -old.shape[0] * old.shape[1]]
-    fitted = torch.cat([special, patches.flatten(1).T[None]], dim=1)
-    embeddings.position_embeddings = nn.Parameter(fitted)
-    embeddings.image_size = embeddings.patch_embeddings.image_size = size
-    embeddings.patch_embeddings.num_patches = grid[0] * grid[1]
-    config.image_size = size[0] if size[0] == size[1] else list(size)
-
-
 def _stretching_processor(pretrained: Any, size: Size) -> ViTImageProcessor:
-    normalises = getattr(pretrained, "do_normalize", True)
+    timm_config = getattr(pretrained, "data_config", None)
+    if timm_config is not None:
+        resample = Image.Resampling[timm_config["interpolation"].upper()]
+        mean, std = timm_config["mean"], timm_config["std"]
+    else:
+        normalises = getattr(pretrained, "do_normalize", True)
+        resample = getattr(pretrained, "resample", None) or Image.Resampling.BICUBIC
+        mean = pretrained.image_mean if normalises else [0.0, 0.0, 0.0]
+        std = pretrained.image_std if normalises else [1.0, 1.0, 1.0]
     return ViTImageProcessor(
         size={"height": size[0], "width": size[1]},
-        resample=int(getattr(pretrained, "resample", None) or Image.Resampling.BICUBIC),
-        image_mean=list(pretrained.image_mean) if normalises else [0.0, 0.0, 0.0],
-        image_std=list(pretrained.image_std) if normalises else [1.0, 1.0, 1.0],
+        resample=int(resample),
+        image_mean=list(mean),
+        image_std=list(std),
     )

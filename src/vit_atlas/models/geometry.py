@@ -7,7 +7,7 @@ special tokens are counted from the configuration.
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit_atlas.errors import AtlasError
 
@@ -61,14 +61,50 @@ def token_layout(config: Any, image_size: Size | None = None) -> TokenLayout:
         AtlasError: the patch size does not divide the image size; the message names the nearest sizes that it divides.
     """
     patch = as_size(config.patch_size)
-    height, width = image_size or as_size(config.image_size)
+    return TokenLayout(grid_of(image_size or as_size(config.image_size), patch), _prefix_tokens(config), patch)
+
+
+def grid_of(image_size: Size, patch: Size) -> Size:
+    """Rows and columns of patches on an input of ``image_size`` (height, width).
+
+    Raises:
+        AtlasError: the patch size does not divide the image size; the message names the nearest sizes that it divides.
+    """
+    height, width = image_size
     if height % patch[0] or width % patch[1]:
         side, near = ("height", _near(height, patch[0])) if height % patch[0] else ("width", _near(width, patch[1]))
         raise AtlasError(
             f"model.image_size is {height}x{width} (height x width), which patches of {patch[0]}x{patch[1]} pixels do "
             f"not divide: use {near} for the {side}"
         )
-    return TokenLayout((height // patch[0], width // patch[1]), _prefix_tokens(config), patch)
+    return height // patch[0], width // patch[1]
+
+
+def native_size(model: Any) -> Size:
+    """Height and width in pixels of the photos that a model was made for."""
+    timm_model = getattr(model, "timm_model", None)
+    if timm_model is not None:
+        size = getattr(getattr(timm_model, "patch_embed", None), "img_size", None)
+        return as_size(size or tuple(timm_model.default_cfg["input_size"][-2:]))
+    return as_size(getattr(model.config, "vision_config", model.config).image_size)
+
+
+def patch_of(model: Any) -> Size:
+    """Height and width of a patch in pixels: the step of the convolution that reads the photo.
+
+    Raises:
+        AtlasError: nothing reads the photo in patches that do not overlap (hybrid and convolutional models).
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
+            if module.kernel_size != module.stride or module.stride == (1, 1):
+                break
+            return as_size(module.stride)  # type: ignore[arg-type]
+    raise AtlasError(
+        f"a {getattr(model.config, 'architecture', None) or model.config.model_type} model does not cut the photo into "
+        "patches that one convolution reads, so its tokens have no place on the photo: choose a plain vision "
+        "transformer, such as ViT, DeiT, DINOv2, DINOv3, BEiT, CLIP, SigLIP or EVA-02"
+    )
 
 
 def position_embedding(model: Any) -> Tensor:

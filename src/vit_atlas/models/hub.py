@@ -57,11 +57,19 @@ def require_processor(name: str, asked_by: str = ASKED_BY) -> None:
         AtlasError: it does not.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir() and not (folder / "preprocessor_config.json").is_file():
+    if folder.is_dir() and not (folder / "preprocessor_config.json").is_file() and not _is_timm(folder):
         raise AtlasError(
             f"{asked_by} is the folder {name}, which has no preprocessor_config.json, so nothing says how photos are "
             "prepared: save the model's image processor into the same folder"
         )
+
+
+def _is_timm(folder: Path) -> bool:
+    """Whether a folder's config.json is one of timm, which says there how photos are prepared."""
+    try:
+        return "pretrained_cfg" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

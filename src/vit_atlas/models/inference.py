@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from vit_atlas.data.photos import open_photo
 from vit_atlas.models.classifier import Classifier, device
+from vit_atlas.models.geometry import Size
 from vit_atlas.models.trunk import blocks, head_of, shared_blocks, split
 
 
@@ -63,7 +64,7 @@ class _Networks:
         self._classifier = finetuned.model if finetuned else None
         self._features = pretrained.model if pretrained else None
         if finetuned and pretrained and len(self.processors) == 1:
-            self._share(finetuned.model, pretrained.model)
+            self._share(finetuned.model, pretrained.model, finetuned.image_size)
 
     def run(self, pixels: list[Tensor], logits: list[np.ndarray], features: list[np.ndarray]) -> None:
         """Append the outputs for one batch, given once for each differing processor."""
@@ -73,12 +74,12 @@ class _Networks:
         if self._features is not None:
             features.append(_head_input(self._features, inputs[-1]))
 
-    def _share(self, finetuned: Any, pretrained: Any) -> None:
+    def _share(self, finetuned: Any, pretrained: Any, size: Size) -> None:
         trained = len(blocks(finetuned)[1]) - shared_blocks(finetuned, pretrained)
         if trained < len(blocks(finetuned)[1]):
-            parts = split(finetuned, trained)
+            parts = split(finetuned, trained, size)
             self._trunk, self._classifier = parts.trunk, parts.tail
-            self._features = split(pretrained, trained).tail
+            self._features = split(pretrained, trained, size).tail
 
 
 class _Photos(Dataset[tuple[Tensor, ...]]):

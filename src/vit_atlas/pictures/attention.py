@@ -73,7 +73,7 @@ class Explained:
     maps: PhotoMaps
     """Of this one photo."""
     rows: Array
-    """(layers, heads, rows, columns) class-token attention."""
+    """(layers, heads, rows, columns) attention of what the head reads."""
     packed: Mapping[str, Array]
     """All its attention as the page needs it."""
     input_size: tuple[int, int]
@@ -137,7 +137,7 @@ def explain_photos(
                 confidence=float(probabilities[guess]),
             ),
             maps=maps_of_pass(trace, [photo.image_id], settings.methods, options),
-            rows=np.concatenate([trace.class_rows(n).detach().cpu().numpy() for n in range(len(trace.records))]),
+            rows=np.concatenate([trace.block_rows(n).detach().cpu().numpy() for n in range(len(trace.records))]),
             packed=pack_pass(trace, settings.layer),
             input_size=classifier.image_size,
         )
