@@ -209,9 +209,8 @@ def gradcam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
     hook = norm.register_forward_hook(lambda *call: normed.append(call[-1]))
     try:
         with torch.enable_grad():
-            logits = (
-                split(model, 1, trace.classifier.image_size).tail(trace.hidden[-2].detach().requires_grad_()).logits
-            )
+            tail = split(model, 1, trace.classifier.image_size).tail
+            logits = tail(trace.hidden[-2].detach().requires_grad_()).logits
             (gradient,) = torch.autograd.grad(logits.gather(1, trace.targets[:, None]).sum(), normed[0])
     finally:
         hook.remove()

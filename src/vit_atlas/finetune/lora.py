@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
-from vit_atlas.models.classifier import Classifier, head_names
-from vit_atlas.models.trunk import blocks
+from vit_atlas.models.classifier import Classifier
+from vit_atlas.models.trunk import blocks, head_names
 from vit_atlas.settings import FinetuneSettings
 
 FOLDER = "adapter"
