@@ -90,7 +90,7 @@ def test_same_input_same_bytes(trained):
 def test_photos_without_any_captions_work(trained):
     for name in ("captions.csv", "objects.jsonl"):
         Path("data/captioning", name).unlink()
-    make_caption_atlas(tiny(CaptionsSettings, photos=("03.png", "51.png"), max_length=2, layer=0, head=1))
+    make_caption_atlas(tiny(CaptionsSettings, photos=("03.png", "51.png"), max_length=2, layer=1, head=2))
     metrics = read_json("metrics/caption.json")
     assert metrics["photos_with_captions"] == 0
     assert metrics["bleu_4"] is None
@@ -103,8 +103,8 @@ def test_photos_without_any_captions_work(trained):
     ("settings", "expected"),
     [
         ({"photos": ("nobody.jpg",)}, r"captions\.photos names nobody\.jpg"),
-        ({"layer": 2}, r"captions\.layer is 2, and the captioner has 2 decoder layers"),
-        ({"head": 4}, r"captions\.head is 4"),
+        ({"layer": 3}, r"captions\.layer is 3, and the captioner has 2 decoder layers"),
+        ({"head": 5}, r"captions\.head is 5"),
     ],
 )
 def test_wrong_settings_are_named_and_nothing_is_written(trained, settings, expected):

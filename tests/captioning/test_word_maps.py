@@ -43,7 +43,7 @@ def test_a_noun_that_looks_at_its_thing_is_correct():
     assert found["noun_pointing"] == 1
     assert found["noun_mass_uniform"] == found["noun_pointing_uniform"] == pytest.approx(0.5)
     assert found["noun_mass_gaussian"] == pytest.approx(0.5, abs=0.01)
-    assert found["noun_mass_layer_0"] == found["noun_mass"]
+    assert found["noun_mass_layer_1"] == found["noun_mass"]
 
 
 def test_a_noun_that_looks_away_is_not():

@@ -68,7 +68,7 @@ def test_the_page_is_whole_in_itself(project):
 
 
 def test_json_is_what_the_model_says_and_nothing_else(project):
-    result = explain("photos", "--json", "--method", "head_mean", "--method", "relevance", "--layer", "1")
+    result = explain("photos", "--json", "--method", "head_mean", "--method", "relevance", "--layer", "2")
     assert result.exit_code == 0
     assert not Path("explain").exists(), "pictures are drawn with --out only"
     found = records(result)
@@ -80,7 +80,7 @@ def test_json_is_what_the_model_says_and_nothing_else(project):
         said = {item["label"]: item["score"] for item in guess(photo)}
         assert {one["label"]: pytest.approx(one["probability"], abs=1e-4) for one in record["predictions"]} == said
         assert record["predictions"][0]["probability"] >= record["predictions"][1]["probability"]
-        assert (record["layer"], record["grid"]) == (1, [4, 4])
+        assert (record["layer"], record["grid"]) == (2, [4, 4])
         rows = run_pass(classifier, classifier.pixel_values([photo]), gradients=False).read_rows(1).mean(dim=1)[0]
         np.testing.assert_allclose(record["maps"]["head_mean"], rows / rows.sum(), rtol=1e-4)
         assert list(record["maps"]) == ["head_mean", "relevance"]
@@ -100,7 +100,7 @@ def test_same_photos_same_bytes(project):
 
 def test_every_method_can_be_asked_for(project):
     ATTENTION_METRICS.parent.mkdir()
-    write_json(ATTENTION_METRICS, {"best_head.head": 1})
+    write_json(ATTENTION_METRICS, {"best_head.head": 2})
     arguments = [part for method in METHODS for part in ("--method", method)]
     (record,) = records(explain("photos/cat/1.png", "--json", "--no-caption", "--out", "all", *arguments))
     assert list(record["maps"]) == list(METHODS)
@@ -162,7 +162,7 @@ def test_paths_on_stdin(project):
     ("arguments", "sentence"),
     [
         (["--method", "rolout"], "--method rolout does not exist: use head_mean, best_head"),
-        (["--layer", "4"], "--layer 4 does not exist: the model has 4 layers, 0 to 3, or -1 for the last"),
+        (["--layer", "5"], "--layer 5 does not exist: the model has 4 layers, 1 to 4, or -1 for the last"),
         (["--layer", "-5"], "--layer -5 does not exist"),
         (["--method", "best_head"], "--method best_head needs a head chosen on photos with masks"),
         (["--model", "build/model", "--method", "best_head"], "with --model, use another method"),
@@ -181,10 +181,10 @@ def test_wrong_options_are_one_sentence(project, arguments, sentence):
 
 def test_best_head_of_another_layer(project):
     ATTENTION_METRICS.parent.mkdir()
-    write_json(ATTENTION_METRICS, {"best_head.head": 1})
-    assert explain("photos/cat", "--method", "best_head", "--layer", "3").exit_code == 0
-    (told,) = sentences(explain("photos/cat", "--method", "best_head", "--layer", "2"))
-    assert "its head was chosen in layer 3, not in layer 2" in told
+    write_json(ATTENTION_METRICS, {"best_head.head": 2})
+    assert explain("photos/cat", "--method", "best_head", "--layer", "4").exit_code == 0
+    (told,) = sentences(explain("photos/cat", "--method", "best_head", "--layer", "3"))
+    assert "its head was chosen in layer 4, not in layer 3" in told
 
 
 def test_without_a_model(project):

@@ -54,7 +54,7 @@ def test_layers_grid_puts_layers_in_columns_and_heads_in_rows() -> None:
     assert row > 20
     assert column > 2 * 40
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "3"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["head 0", "head 1"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["head 1", "head 2"]
 
 
 def test_bars_show_values_intervals_and_baselines() -> None:

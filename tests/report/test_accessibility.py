@@ -12,7 +12,9 @@ from vit_atlas.report import render_report
 from .browsers import CHROMIUM, browser
 from .synthetic import fill
 
-axe = pytest.importorskip("axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python")
+axe = pytest.importorskip(
+    "axe_playwright_python", reason="axe-core is not installed: pip install axe-playwright-python"
+)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no browser is on PATH")
 __all__ = ["browser"]
 

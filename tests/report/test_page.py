@@ -279,7 +279,7 @@ def test_the_caption_score_the_training_and_the_choice_of_photos_are_told(folder
     counts = {"photos": 960, "classes": 12, "train": 600, "val": 120, "test": 240, "rejected_count": 3}
     write_json("metrics/prepare.json", counts | {"rejected": {}})
     record_training("a processor, 2 threads", "float32", 191.0, resumed=False)
-    write_json("metrics/attention.json", ATTENTION | {"best_head.miou": 0.7, "best_head.head": 4})
+    write_json("metrics/attention.json", ATTENTION | {"best_head.miou": 0.7, "best_head.head": 5})
     page = Page(render_report(SETTINGS))
     for text in (
         "0.338",

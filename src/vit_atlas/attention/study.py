@@ -25,6 +25,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.numbering import to_index
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
@@ -107,7 +108,7 @@ def run_study(
     Raises:
         AtlasError: a photo or mask cannot be opened, or the model's attention cannot be recorded.
     """
-    options = MapOptions(layer=settings.layer, seed=settings.seed)
+    options = MapOptions(layer=to_index(settings.layer), seed=settings.seed)
     choice = choose(classifier, manifest, settings, options)
     options = replace(options, head=choice.head)
     tested = with_masks(manifest, "test", settings.scored_photos, classifier, settings.seed)

@@ -103,7 +103,7 @@ def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], se
     threshold = choice["thresholds"].get(name)
     metrics[f"{name}.threshold"] = None if threshold is None else threshold / (LEVELS - 1)
     if METHODS[name].chosen_head:
-        metrics[f"{name}.head"] = choice["head"]
+        metrics[f"{name}.head"] = None if choice["head"] is None else choice["head"] + 1
     if METHODS[name].ranks_patches:
         metrics[f"{name}.deletion"] = _mean(rows["deletion"])
         metrics[f"{name}.insertion"] = _mean(rows["insertion"])

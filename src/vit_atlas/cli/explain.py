@@ -49,7 +49,7 @@ def explain(
         ),
     ] = None,
     layer: Annotated[
-        int, typer.Option(help="Layer of head_mean, head_max and best_head, from 0; negative counts from the last.")
+        int, typer.Option(help="Layer of head_mean, head_max and best_head, 1 is the first, -1 the last.")
     ] = -1,
     out: Annotated[
         Path | None, typer.Option(help="Folder of pictures and index.html.", show_default=str(DEFAULT_OUT))

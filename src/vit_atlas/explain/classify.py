@@ -20,6 +20,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.explain.sources import shown
 from vit_atlas.io.files import read_json
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.numbering import exists, to_index
 from vit_atlas.paths import ATTENTION_METRICS, PARAMS
 from vit_atlas.settings import load_settings, settings_outside_a_project
 
@@ -77,7 +78,7 @@ class MapRequest:
 
     def label(self, method: str) -> str:
         """How pictures call the map."""
-        head = f" ({self.head})" if METHODS[method].chosen_head else ""
+        head = f" ({self.head + 1})" if METHODS[method].chosen_head and self.head is not None else ""
         layer = f", layer {self.layer + 1} of {self.layers}" if METHODS[method].one_layer else ""
         return f"{METHODS[method].label}{head}{layer}"
 
@@ -90,7 +91,7 @@ def request_maps(
     Args:
         classifier: the model.
         methods: keys of :data:`vit_atlas.attention.methods.METHODS`.
-        layer: negative counts from the last.
+        layer: number of the layer: 1 is the first, -1 the last.
         own: the model is the pipeline's own, so attn-viz may have chosen a best head for it.
         classes: names of classes to compare the answer with.
 
@@ -102,9 +103,9 @@ def request_maps(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise AtlasError(f"--method {unknown[0]} does not exist: use {', '.join(METHODS)}")
-    if not -layers <= layer < layers:
+    if not exists(layer, layers):
         raise AtlasError(
-            f"--layer {layer} does not exist: the model has {layers} layers, 0 to {layers - 1}, or -1 for the last"
+            f"--layer {layer} does not exist: the model has {layers} layers, 1 to {layers}, or -1 for the last"
         )
     labels = find_labels(classifier.id2label, classes)
     if labels and not class_specific(methods):
@@ -112,8 +113,9 @@ def request_maps(
             f"--class compares maps of classes, and {', '.join(methods)} make the same map for every class: add one of "
             f"{', '.join(class_specific())} with --method, or leave --method out"
         )
-    head = _best_head(layer % layers, layers, own) if needing(methods, "chosen_head") else None
-    return MapRequest(tuple(dict.fromkeys(methods)), layer % layers, layers, head, labels)
+    place = to_index(layer) % layers
+    head = _best_head(place, layers, own) if needing(methods, "chosen_head") else None
+    return MapRequest(tuple(dict.fromkeys(methods)), place, layers, head, labels)
 
 
 def find_labels(id2label: Mapping[int, str], names: Sequence[str], asked_by: str = "--class") -> tuple[int, ...]:
@@ -229,10 +231,10 @@ def _best_head(layer: int, layers: int, own: bool) -> int:
             f"--method best_head needs a head chosen on photos with masks, and {ATTENTION_METRICS} names none: run "
             "`dvc repro attn-viz` with masks and best_head in attention.methods, or use another method"
         )
-    chosen = load_settings().attention.layer if PARAMS.is_file() else -1
-    if chosen % layers != layer:
+    chosen = to_index(load_settings().attention.layer if PARAMS.is_file() else -1) % layers
+    if chosen != layer:
         raise AtlasError(
-            f"--method best_head: its head was chosen in layer {chosen % layers}, not in layer {layer}: leave --layer "
+            f"--method best_head: its head was chosen in layer {chosen + 1}, not in layer {layer + 1}: leave --layer "
             "out, or use another method"
         )
-    return int(head)
+    return int(head) - 1

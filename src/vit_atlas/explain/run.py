@@ -117,7 +117,7 @@ def as_json(explanation: Explanation, request: MapRequest) -> str:
     content: dict[str, Any] = {
         "path": str(explanation.path),
         "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in found.predictions],
-        "layer": request.layer,
+        "layer": request.layer + 1,
         "grid": list(some.shape),
         "maps": {method: _grid(values) for method, values in found.maps.items()},
         "caption": None,

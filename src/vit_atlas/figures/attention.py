@@ -108,7 +108,7 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, subt
     axes[0].set_title("photo", fontsize=10)
     show_map(axes[1], picture, mean, f"mean of {len(heads)} heads{_peak(mean)}")
     for index, values in enumerate(heads):
-        show_map(axes[2 + index], picture, values, f"head {index}{_peak(values)}")
+        show_map(axes[2 + index], picture, values, f"head {index + 1}{_peak(values)}")
     for panel in axes:
         hide_axes(panel)
     for panel in axes[panels:]:

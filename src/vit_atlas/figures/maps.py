@@ -95,7 +95,7 @@ def draw_layers(photo: Image.Image, maps: Array, guess: Guess) -> Figure:
     across = [layer * (width + gap) + width / 2 for layer in range(layers)]
     axes.set_xticks(across, [str(layer + 1) for layer in range(layers)])
     down = [head * (height + gap) + height / 2 for head in range(heads)]
-    axes.set_yticks(down, [f"head {head}" for head in range(heads)])
+    axes.set_yticks(down, [f"head {head + 1}" for head in range(heads)])
     axes.set_xlabel("layer")
     axes.tick_params(length=0)
     add_heat_bar(figure, [axes])

@@ -39,6 +39,7 @@ from vit_atlas.figures.style import save
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.names import safe_stems
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.numbering import to_index
 from vit_atlas.page_data.attention import AttentionPage, pack_pass
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
 from vit_atlas.settings import AttentionSettings
@@ -89,7 +90,7 @@ def write_and_draw(classifier: Classifier, photos: Manifest, study: Study, setti
     # Closed whatever happens, so that a progress bar has ended its line before an error is told.
     explained = closing(explain_photos(classifier, photos, study.choice.head, settings))
     with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data, explained as passes:
-        page = AttentionPage(classifier, settings.layer, data)
+        page = AttentionPage(classifier, to_index(settings.layer), data)
         kept = []
         for one in draw_photos(passes, study, settings, plots):
             page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
@@ -115,7 +116,7 @@ def explain_photos(
     Raises:
         AtlasError: a photo cannot be opened, or is narrower or lower than one patch.
     """
-    options = MapOptions(layer=settings.layer, head=head, seed=settings.seed)
+    options = MapOptions(layer=to_index(settings.layer), head=head, seed=settings.seed)
     pairs = zip(photos, safe_stems(photos.image_ids, SUMMARIES), strict=True)
     for photo, stem in tqdm(pairs, total=len(photos), desc="Drawing attention", unit="photo"):
         image = photo.open()
@@ -138,7 +139,7 @@ def explain_photos(
             ),
             maps=maps_of_pass(trace, [photo.image_id], settings.methods, options),
             rows=np.concatenate([trace.block_rows(n).detach().cpu().numpy() for n in range(len(trace.records))]),
-            packed=pack_pass(trace, settings.layer),
+            packed=pack_pass(trace, to_index(settings.layer)),
             input_size=classifier.image_size,
         )
         del trace
@@ -154,7 +155,7 @@ def draw_photos(
     """
     rows: list[Row] = []
     for number, one in enumerate(photos):
-        save(_photo_figure(one, study, settings.layer), folder / f"{one.stem}.png")
+        save(_photo_figure(one, study, to_index(settings.layer)), folder / f"{one.stem}.png")
         if not number:
             save(draw_layers(one.image, one.rows, one.guess), folder / "layers.png")
         if number < COMPARED:

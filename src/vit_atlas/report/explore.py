@@ -122,7 +122,7 @@ def captions() -> dict[str, Any] | None:
 def method_label(name: str, metrics: Mapping[str, Any]) -> str:
     """What the page calls a map method; of a chosen head, which one it is (from 1)."""
     head = metrics.get(f"{name}.head")
-    return METHODS[name].label + ("" if head is None else f" (head {head + 1})")
+    return METHODS[name].label + ("" if head is None else f" (head {head})")
 
 
 def _belongs(name: str, index: int) -> bool:

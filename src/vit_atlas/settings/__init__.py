@@ -25,6 +25,7 @@ from vit_atlas.settings.values import (
     Count,
     Fraction,
     Integer,
+    Layer,
     Natural,
     NotNegative,
     Number,
@@ -184,8 +185,8 @@ class AttentionSettings(Section):
     """File names of photos to draw, or `auto`: some right, some wrong, spread over the classes."""
     count: Shown
     """How many photos `auto` chooses."""
-    layer: Integer
-    """Layer whose class-token attention is drawn; negative counts from the last."""
+    layer: Layer
+    """Layer whose class-token attention is drawn: 1 is the first, -1 the last."""
     methods: Annotated[tuple[Annotated[str, AfterValidator(method)], ...], Field(min_length=1)]
     """Map methods to draw and score; see vit_atlas.attention.methods."""
     scored_photos: Natural
@@ -265,11 +266,9 @@ def read_params(path: str | Path = PARAMS) -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         place = " ".join(str(error).split())
         raise AtlasError(f"{path} is not valid YAML: {place}") from None
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         raise AtlasError(f"{path} must hold sections such as `model:`, not a {type(content).__name__}")
-    return content
+    return content or {}
 
 
 def check_settings(content: Mapping[str, Any], path: str | Path = PARAMS) -> Settings:

@@ -8,6 +8,7 @@ from vit_atlas.settings.values import (
     Count,
     Fraction,
     Integer,
+    Layer,
     Natural,
     NotNegative,
     Number,
@@ -117,9 +118,9 @@ class CaptionsSettings(Section):
     """File names (under images/) of photos to draw, or `auto`: spread over the test photos, or all without captions."""
     count: Shown
     """How many photos `auto` chooses."""
-    layer: Integer | None
-    """Decoder layer whose map is drawn and scored; negative counts from the last, null is the mean over layers."""
-    head: Natural | None
-    """Attention head whose map is drawn and scored; null is the mean over heads."""
+    layer: Layer | None
+    """Decoder layer whose map is drawn and scored: 1 is the first, -1 the last, null the mean over layers."""
+    head: Count | None
+    """Attention head whose map is drawn and scored, from 1; null is the mean over heads."""
     repeats: Seeds
     """Seeds of further trainings of the captioner, measured beside the first (captioner.seed); [] is none."""

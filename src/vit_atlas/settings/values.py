@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vit_atlas.attention.methods import METHODS
 
@@ -26,6 +26,16 @@ Seeds = tuple[Seed, ...]
 Positive = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
+
+
+def layer(value: int) -> int:
+    """Check the number of a layer."""
+    if value == 0:
+        raise ValueError("1 for the first layer, 2 for the second, ... or -1 for the last")
+    return value
+
+
+Layer = Annotated[Integer, AfterValidator(layer)]
 
 
 def method(value: str) -> str:

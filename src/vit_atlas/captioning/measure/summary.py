@@ -96,7 +96,7 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
     layers = sum(name.startswith("noun_mass_layer_") for name in words["score"].unique())
     mass = ["noun_mass", *(f"noun_mass_{name}" for name in BASELINES)]
     pointing = ["noun_pointing", *(f"noun_pointing_{name}" for name in BASELINES)]
-    by_layer = [f"noun_mass_layer_{layer}" for layer in range(layers)]
+    by_layer = [f"noun_mass_layer_{layer}" for layer in range(1, layers + 1)]
     sentences = ["article_noun_correlation", "other_neighbours_correlation", "noun_entropy", "relation_entropy"]
     balance = [f"{kind}_{part}_mass" for kind in ("noun", "relation") for part in ("both", "lesser")]
     metrics = {

@@ -24,6 +24,7 @@ from vit_atlas.captioning.model.words import Caption, Word
 from vit_atlas.captioning.tables import NounMask
 from vit_atlas.data.mask_values import open_mask
 from vit_atlas.errors import AtlasError
+from vit_atlas.numbering import exists, to_index
 
 ARTICLES = {"a", "an", "the", "one"}
 RELATIONS = set(
@@ -45,7 +46,7 @@ Scores = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class View:
-    """Which map of a word counts: one layer and head, or the mean over all where None."""
+    """Which map of a word counts: the layer and head of a number (1 is the first), or the mean over all where None."""
 
     layer: int | None = None
     head: int | None = None
@@ -57,7 +58,8 @@ class View:
 
     def of(self, word: Word) -> Array:
         """The map (rows, columns), summing to 1."""
-        return word.map(self.layer, self.head)
+        layer, head = (None if number is None else to_index(number) for number in (self.layer, self.head))
+        return word.map(layer, head)
 
     def require(self, caption: Caption, captioner: str) -> None:
         """Check that the layer and head exist in the maps of a caption.
@@ -70,13 +72,13 @@ class View:
             AtlasError: they do not.
         """
         layers, heads = caption.words[0].maps.shape[:2]
-        if self.layer is not None and not -layers <= self.layer < layers:
+        if self.layer is not None and not exists(self.layer, layers):
             raise AtlasError(
-                f"captions.layer is {self.layer}, and {captioner} has {layers} decoder layers: use 0 to {layers - 1}"
+                f"captions.layer is {self.layer}, and {captioner} has {layers} decoder layers: use 1 to {layers}"
             )
-        if self.head is not None and self.head >= heads:
+        if self.head is not None and not exists(self.head, heads):
             raise AtlasError(
-                f"captions.head is {self.head}, and the layers of {captioner} have {heads} heads: use 0 to {heads - 1}"
+                f"captions.head is {self.head}, and the layers of {captioner} have {heads} heads: use 1 to {heads}"
             )
 
 
@@ -157,7 +159,7 @@ def _score_noun(scores: Scores, word: Word, mask: Array, view: View) -> None:
         # An even map points anywhere, so it hits as often as the mask is large.
         hit = found.mass if suffix == "_uniform" else found.pointing
         _add(scores, f"noun_pointing{suffix}", hit[index])
-    for layer, share in enumerate(found.mass[3:]):
+    for layer, share in enumerate(found.mass[3:], start=1):
         _add(scores, f"noun_mass_layer_{layer}", share)
 
 

@@ -99,7 +99,7 @@
     const select = byId("layer");
     select.replaceChildren(Atlas.make("option", { value: -1 }, `as measured: ${content.view}`));
     for (let layer = 0; layer < photo().layers; layer++)
-      select.append(Atlas.make("option", { value: layer }, `layer ${layer}, mean over heads`));
+      select.append(Atlas.make("option", { value: layer }, `layer ${layer + 1}, mean over heads`));
   }
 
   // The word to begin with: a noun that people named too, or else the word that looked at one place most.
