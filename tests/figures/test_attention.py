@@ -39,7 +39,7 @@ def test_every_head_has_a_panel_and_the_title_tells_the_guess() -> None:
     titles = [axes.get_title() for axes in right.axes if axes.get_title()]
     assert titles[0] == "photo"
     assert titles[1].startswith("mean of 12 heads")
-    assert [title.split(",")[0] for title in titles[2:]] == [f"head {index}" for index in range(12)]
+    assert [title.split(",")[0] for title in titles[2:]] == [f"head {index + 1}" for index in range(12)]
     assert "a.jpg: right, cat, confidence 91%" in right.get_suptitle()
     assert "layer 2 of 3" in right.get_suptitle()
     wrong = draw_photo(GREY, heads.mean(axis=0), heads[:2], Guess("a.jpg", "cat", "dog", 0.5), "layer 2 of 3")
