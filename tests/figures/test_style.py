@@ -41,5 +41,7 @@ def test_no_figure_is_larger_than_viewers_show() -> None:
 
 
 def test_heat_has_one_colour_map() -> None:
-    assert PALETTES[0] == HEAT
-    assert f'"{HEAT}"' in scripts()
+    """Scripts ask for a palette by its use, so that pictures and page cannot differ."""
+    assert PALETTES["heat"] == HEAT
+    assert 'Atlas.table("heat"' in scripts()
+    assert HEAT not in scripts()
