@@ -55,6 +55,8 @@ class Project:
 
     manifest: Manifest
     classifier: Classifier
+    pretrained: Classifier
+    """The same with other weights."""
     predictions: pd.DataFrame
 
 
@@ -102,7 +104,8 @@ def make_project(masks: bool = True) -> Project:
     predictions = tests[["image_id", "class_name"]].assign(
         confidence=0.5, correct=[bool(index % 3) for index in range(len(tests))]
     )
-    return Project(manifest, Classifier(model, processor), predictions)
+    pretrained = tiny_models.tiny_model("dinov2", ("dog", "cat"), seed=1, **SMALL)
+    return Project(manifest, Classifier(model, processor), Classifier(pretrained, processor), predictions)
 
 
 @pytest.fixture

@@ -97,7 +97,9 @@ def digests(folder: Path) -> dict[str, str]:
 def explored(project: Project, folder: Path) -> dict[str, str]:
     settings = tiny(AttentionSettings, methods=["head_mean"])
     page = AttentionPage(project.classifier, -1, folder)
-    for one in explain_photos(project.classifier, project.manifest.find(["0.png", "1.png"]), None, settings):
+    for one in explain_photos(
+        project.classifier, project.pretrained, project.manifest.find(["0.png", "1.png"]), None, settings
+    ):
         page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
     page.save(["head_mean", "legrad"])
     return digests(folder)

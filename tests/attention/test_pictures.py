@@ -33,7 +33,7 @@ def _draw(project: Project) -> Study:
     names = choose_photos("auto", SETTINGS.count, project.manifest, project.predictions, (4, 4))
     study = run_study(project.classifier, project.manifest, SETTINGS, names)
     assert len(study.diagnoses) == (0 if study.maps is None else len(study.tested.masks))
-    write_and_draw(project.classifier, project.manifest.find(names), study, SETTINGS)
+    write_and_draw(project.classifier, project.pretrained, project.manifest.find(names), study, SETTINGS)
     return study
 
 
@@ -59,12 +59,13 @@ def test_a_photo_less_than_a_patch_is_named(project: Project) -> None:
     with pytest.raises(
         AtlasError, match=r"photos/0\.png is 30x3 pixels, less than one patch of 4x4.*attention\.photos"
     ):
-        list(explain_photos(project.classifier, project.manifest.find(["0.png"]), None, SETTINGS))
+        list(explain_photos(project.classifier, project.pretrained, project.manifest.find(["0.png"]), None, SETTINGS))
 
 
 def test_passes_are_not_kept(project: Project) -> None:
     """Memory does not grow with the number of drawn photos: of each, plain arrays are left, and no graph."""
-    explained = list(explain_photos(project.classifier, project.manifest.find(["0.png", "1.png"]), 0, SETTINGS))
+    photos = project.manifest.find(["0.png", "1.png"])
+    explained = list(explain_photos(project.classifier, project.pretrained, photos, 0, SETTINGS))
     gc.collect()
     alive = [item for item in gc.get_objects() if isinstance(item, Pass)]
     assert len(explained) == 2

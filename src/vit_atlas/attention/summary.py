@@ -32,6 +32,8 @@ def summarise(settings: Settings) -> Summary:
     scores = read_csv(ATTENTION_DATA / "scores.csv", "attn-viz", ("image_id", "class_name", "method"))
     outliers = read_csv(ATTENTION_DATA / "outliers.csv", "attn-viz")
     metrics = study_metrics(scores, outliers, read_json(ATTENTION_DATA / "study.json"), settings.attention)
+    pairs = read_csv(ATTENTION_DATA / "pairs.csv", "attn-viz", ("image_id", "pair", "method"))
+    metrics |= pair_metrics(pairs, settings.attention)
     return Summary(metrics, ATTENTION_METRICS, {ATTENTION_SCORES: method_table(metrics)})
 
 
@@ -69,6 +71,21 @@ def study_metrics(
     for name in settings.methods:
         metrics |= _method_metrics(name, scores[scores["method"] == name], choice, settings)
     return metrics | _winner_metrics(scores, settings) | _outlier_metrics(outliers, study)
+
+
+def pair_metrics(pairs: pd.DataFrame, settings: AttentionSettings) -> Metrics:
+    """How much of a map lies in another place for the true class than for a wrong guess, and after fine-tuning.
+
+    Args:
+        pairs: one row a drawn photo, pair and method, as :func:`vit_atlas.pictures.contrast.save_pairs` writes them.
+        settings: methods, resamples and seed of the intervals.
+    """
+    metrics: Metrics = {}
+    for name in without_baselines(settings.methods):
+        pair = "why_not" if METHODS[name].class_specific else "before_after"
+        values = pairs.loc[(pairs["pair"] == pair) & (pairs["method"] == name), "moved"]
+        metrics |= _estimate(values, settings).flat(f"{name}.moved_{pair}")
+    return metrics
 
 
 def method_table(metrics: Mapping[str, Any]) -> pd.DataFrame:

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import Diagnosis, diagnose
 from vit_atlas.attention.collect import PhotoMaps, maps_of_pass
-from vit_atlas.attention.maps import MapOptions
-from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES, needing
-from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.maps import MapOptions, make_maps
+from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES, class_specific, needing
+from vit_atlas.attention.passes import Pass, run_pass
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.attention.study import Study, object_share
 from vit_atlas.attention.summary import class_table, study_metrics
@@ -42,6 +43,7 @@ from vit_atlas.models.classifier import Classifier
 from vit_atlas.numbering import to_index
 from vit_atlas.page_data.attention import AttentionPage, pack_pass
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
+from vit_atlas.pictures.contrast import Pairs, maps_before, require_same_grid, save_pairs
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
@@ -73,6 +75,8 @@ class Explained:
     """What the model says of it."""
     maps: PhotoMaps
     """Of this one photo."""
+    pairs: Pairs
+    """Maps of it for another class, and before fine-tuning."""
     rows: Array
     """(layers, heads, rows, columns) attention of what the head reads."""
     packed: Mapping[str, Array]
@@ -81,34 +85,40 @@ class Explained:
     """Height and width of the model's input in pixels."""
 
 
-def write_and_draw(classifier: Classifier, photos: Manifest, study: Study, settings: AttentionSettings) -> None:
+def write_and_draw(
+    classifier: Classifier, pretrained: Classifier, photos: Manifest, study: Study, settings: AttentionSettings
+) -> None:
     """Write build/attention and plots/attention, each as a whole: one photo after the other, then the study.
 
     Raises:
-        AtlasError: a photo cannot be opened or is smaller than a patch; the disk is full.
+        AtlasError: a photo cannot be opened or is smaller than a patch; the models' grids differ; the disk is full.
     """
+    require_same_grid(pretrained, classifier)
     # Closed whatever happens, so that a progress bar has ended its line before an error is told.
-    explained = closing(explain_photos(classifier, photos, study.choice.head, settings))
+    explained = closing(explain_photos(classifier, pretrained, photos, study.choice.head, settings))
     with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data, explained as passes:
         page = AttentionPage(classifier, to_index(settings.layer), data)
-        kept = []
+        kept, pairs = [], []
         for one in draw_photos(passes, study, settings, plots):
             page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
             kept.append((one.photo, one.maps.maps))
+            pairs.append(one.pairs)
         maps = saved_maps(kept)
         maps.save(data / "maps.npz")
+        save_pairs(pairs, data)
         page.save(maps.methods)
         study.save(data, len(photos))
         draw_study(study, study_metrics(*study.tables(len(photos)), settings), plots)
 
 
 def explain_photos(
-    classifier: Classifier, photos: Manifest, head: int | None, settings: AttentionSettings
+    classifier: Classifier, pretrained: Classifier, photos: Manifest, head: int | None, settings: AttentionSettings
 ) -> Generator[Explained, None, None]:
     """Yield the photos one after the other, each with what one pass over it gives; passes are not kept.
 
     Args:
         classifier: the model.
+        pretrained: what it was before fine-tuning.
         photos: to explain.
         head: chosen head of ``best_head``; None leaves that map out.
         settings: methods, layer and seed.
@@ -125,6 +135,8 @@ def explain_photos(
         trace = run_pass(classifier, pixels, gradients=needing(settings.methods, "gradients"))
         probabilities = trace.logits[0].softmax(dim=-1).cpu().numpy()
         guess = int(probabilities.argmax())
+        maps = maps_of_pass(trace, [photo.image_id], settings.methods, options)
+        before = maps_before(pretrained, image, photo.image_id, settings.methods, options)
         yield Explained(
             photo=photo,
             stem=stem,
@@ -137,12 +149,27 @@ def explain_photos(
                 guess=classifier.id2label[guess],
                 confidence=float(probabilities[guess]),
             ),
-            maps=maps_of_pass(trace, [photo.image_id], settings.methods, options),
+            maps=maps,
+            pairs=_pairs(trace, photo, maps, before, options),
             rows=np.concatenate([trace.block_rows(n).detach().cpu().numpy() for n in range(len(trace.records))]),
             packed=pack_pass(trace, to_index(settings.layer)),
             input_size=classifier.image_size,
         )
         del trace
+
+
+def _pairs(trace: Pass, photo: Photo, maps: PhotoMaps, before: Mapping[str, Array], options: MapOptions) -> Pairs:
+    """What the maps of the guess are compared with: those of the true class where it is wrong, and those before."""
+    wrong = int(maps.predictions[0]) != photo.label
+    names = class_specific(maps.maps) if wrong else []
+    true = trace.explaining(torch.full_like(trace.targets, photo.label)) if names else trace
+    return Pairs(
+        image_id=photo.image_id,
+        guessed={name: maps.maps[name][0] for name in names},
+        true={name: values[0] for name, values in make_maps(true, [photo.image_id], names, options).items()},
+        before=before,
+        after={name: maps.maps[name][0] for name in before},
+    )
 
 
 def draw_photos(
@@ -156,6 +183,7 @@ def draw_photos(
     rows: list[Row] = []
     for number, one in enumerate(photos):
         save(_photo_figure(one, study, to_index(settings.layer)), folder / f"{one.stem}.png")
+        one.pairs.draw(one.image, one.guess, one.stem, folder)
         if not number:
             save(draw_layers(one.image, one.rows, one.guess), folder / "layers.png")
         if number < COMPARED:

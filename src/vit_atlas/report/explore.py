@@ -1,6 +1,7 @@
 """The explorers' data: attention of photos, similarities of positions, words of captions; None where there is none."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from vit_atlas.estimates import Estimate
 from vit_atlas.io.arrays import COSINE_LEVELS, pack_maps, read_arrays
 from vit_atlas.io.files import read_json
 from vit_atlas.report.payload import blob, plain
-from vit_atlas.report.pictures import address
+from vit_atlas.report.pictures import Picture, address, picture
+
+PAIRED = 12
+"""Drawn photos whose pairs of maps are on the page: about 200 KB each."""
 
 BUDGET = 9_000_000
 """Characters that all photos and their attention may take; photos beyond are left out, and the page says so."""
@@ -54,6 +58,39 @@ def attention(metrics: Metrics) -> dict[str, Any] | None:
         {"name": name, "label": method_label(name, metrics), "note": _score(metrics, name)} for name in names
     ]
     return {"common": plain(common), "photos": photos, "left_out": len(content["photos"]) - len(photos)}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pictures of one drawn photo: for the guess and the true class, before and after fine-tuning; None where none."""
+
+    name: str
+    truth: str
+    guess: str
+    why_not: Picture | None
+    before_after: Picture | None
+
+
+def pairs() -> list[Pairs]:
+    """Pairs of maps of the drawn photos, of the first ones where there are many.
+
+    Raises:
+        AtlasError: build/attention/explorer.json is broken.
+    """
+    if not (paths.ATTENTION_DATA / "explorer.json").is_file():
+        return []
+    found = []
+    for photo in read_json(paths.ATTENTION_DATA / "explorer.json")["photos"][:PAIRED]:
+        place, name = f"{Path(photo['photo']).stem}.png", photo["name"]
+        why_not = picture(
+            paths.ATTENTION_PLOTS / "why_not" / place, f"{name}: maps for {photo['guess']} and for {photo['truth']}"
+        )
+        before_after = picture(
+            paths.ATTENTION_PLOTS / "before_after" / place, f"{name}: maps before and after fine-tuning"
+        )
+        if why_not or before_after:
+            found.append(Pairs(name, photo["truth"], photo["guess"], why_not, before_after))
+    return found
 
 
 def embeddings() -> dict[str, Any] | None:

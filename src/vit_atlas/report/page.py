@@ -52,6 +52,7 @@ def render_report(settings: Settings) -> str:
         claims=claims(metrics),
         claims_missing=missing(metrics),
         attention=attention,
+        pairs=explore.pairs(),
         masks=metrics.get("attention", {}).get("photos_scored"),
         embeddings=explore.embeddings(),
         moved=metrics.get("embeddings", {}).get("relative_change"),
