@@ -26,6 +26,7 @@ STAGES = [
     "attn-viz",
     "interventions",
     "gallery",
+    "suspects",
     "caption-train",
     "caption-attn",
     "metrics",

@@ -16,6 +16,8 @@ CLASSES = PREPARED / "classes.json"
 REJECTED = PREPARED / "rejected.csv"
 MASKS_DROPPED = PREPARED / "masks_dropped.csv"
 DUPLICATES = PREPARED / "duplicates.csv"
+TOGETHER = PREPARED / "together.csv"
+"""For each photo a number that it shares with those that belong in one split, and in one fold, with it."""
 PREPARE_SUMMARY = PREPARED / "summary.json"
 """Counts and warnings of prepare, which the metrics stage hands on to git."""
 MODEL = Path("build/model")
@@ -51,6 +53,9 @@ CONFUSION = Path("plots/evaluate/confusion.csv")
 RELIABILITY = Path("plots/evaluate/reliability.csv")
 PER_CLASS = Path("plots/evaluate/per_class.csv")
 MISTAKES = Path("plots/evaluate/mistakes.png")
+SUSPECTS = Path("build/suspects.csv")
+"""Photos whose label, or whose right answer, is to be doubted."""
+SUSPECTS_PICTURE = Path("plots/suspects.png")
 EMBEDDING_PLOTS = Path("plots/embeddings")
 ATTENTION_SCORES = Path("plots/attention_scores.csv")
 ATTENTION_PLOTS = Path("plots/attention")

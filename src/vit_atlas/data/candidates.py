@@ -43,6 +43,8 @@ class Layout:
     unused_masks: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    overridden: int = 0
+    """Photos whose label was changed by a table beside them."""
     notes: tuple[str, ...] = ()
     """What was understood in one of several ways, such as the name of a column."""
 

@@ -5,6 +5,8 @@
 3. Oxford-IIIT Pet as published: ``images/``, ``annotations/{trainval,test}.txt``, ``annotations/trimaps/``.
 4. A table: ``labels.csv`` (or .tsv, .parquet) with the columns path and label, and maybe split and group.
 
+``label_overrides.csv`` (path and label) beside any of these corrects labels.
+
 Masks are optional: ``masks/<stem>.png`` or ``masks/<path of the photo below the folder>.png``, ``<class>/masks`` beside
 ``<class>/images``, ``<stem>_mask.png`` beside the photo, or the published trimaps.
 """
@@ -16,6 +18,7 @@ from vit_atlas.data import label_table
 from vit_atlas.data.candidates import Layout
 from vit_atlas.data.class_folders import class_folder_layout, unknown_layout
 from vit_atlas.data.masks import find_masks, take_mask_folders
+from vit_atlas.data.overrides import overridden, take_overrides
 from vit_atlas.data.oxford import is_oxford, oxford_layout
 from vit_atlas.data.tree import Folder, find_table, read_tree
 from vit_atlas.errors import AtlasError
@@ -31,8 +34,10 @@ def find_layout(root: Path) -> Layout:
     if not root.is_dir():
         raise AtlasError(f"{root} is not a folder: put photos there, or run `vit-atlas data stickers` for the sample")
     tree = read_tree(root)
-    masks = take_mask_folders(tree.root)
+    masks, overrides = take_mask_folders(tree.root), take_overrides(tree.root)
     layout = _layout_of(tree.root)
+    if overrides:
+        layout = overridden(tree.root, layout, overrides)
     candidates, unused = find_masks(root, layout.candidates, masks)
     return replace(
         layout,

@@ -20,7 +20,8 @@ from vit_atlas.data.splits import SPLITS, Member, assign_splits
 from vit_atlas.data.verify import inspect_all
 from vit_atlas.errors import printable
 from vit_atlas.io.files import atomic_folder, write_json
-from vit_atlas.paths import CLASSES, DUPLICATES, MANIFEST, MASKS_DROPPED, PREPARE_SUMMARY, PREPARED, REJECTED
+from vit_atlas.io.frames import write_csv
+from vit_atlas.paths import CLASSES, DUPLICATES, MANIFEST, MASKS_DROPPED, PREPARE_SUMMARY, PREPARED, REJECTED, TOGETHER
 from vit_atlas.settings import DataSettings
 
 
@@ -33,6 +34,8 @@ class Prepared:
     findings: Findings
     metrics: dict[str, Any]
     """Counts and warnings, the content of metrics/prepare.json."""
+    together: list[int]
+    """For each photo of the manifest a number that it shares with its copies, near-duplicates and group."""
     decoded: int
     """Files that were read in this run; some cannot be read at all."""
     remembered: int
@@ -72,7 +75,7 @@ def prepare(root: Path, settings: DataSettings, cache: Path | None = None) -> Pr
     metrics = _metrics(layout, manifest, findings, groups)
     remembered = sum(item.remembered for item in inspections)
     decoded = sum(not item.remembered and item.kind not in NOT_OF_THE_FILE for item in inspections)
-    return Prepared(manifest, layout, findings, metrics, decoded, remembered)
+    return Prepared(manifest, layout, findings, metrics, bound, decoded, remembered)
 
 
 def write_prepared(prepared: Prepared) -> None:
@@ -84,6 +87,8 @@ def write_prepared(prepared: Prepared) -> None:
         tables = {REJECTED: found.rejected, MASKS_DROPPED: found.masks_dropped, DUPLICATES: found.duplicates}
         for path, table in tables.items():
             table.to_csv(folder / path.name, index=False, lineterminator="\n", encoding="utf-8")
+        bound = pd.DataFrame({"image_id": prepared.manifest.image_ids, "together": prepared.together})
+        write_csv(folder / TOGETHER.name, bound)
         write_json(folder / PREPARE_SUMMARY.name, prepared.metrics)
 
 
@@ -142,6 +147,7 @@ def _metrics(layout: Layout, manifest: Manifest, findings: Findings, groups: Seq
         "rejected_count": len(findings.rejected),
         "ignored_count": len(layout.ignored),
         "converted_count": len(converted),
+        "labels_overridden": layout.overridden,
         "masks_dropped_count": len(findings.masks_dropped),
         "duplicate_groups": copies.ngroups,
         "duplicates_across_splits": int((copies["split"].nunique() > 1).sum()),

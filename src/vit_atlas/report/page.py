@@ -103,6 +103,7 @@ def _pictures() -> dict[str, Picture | None]:
         "interventions": picture(
             paths.INTERVENTION_PICTURE, "What is left of each photo, and the probability of its class: green is right"
         ),
+        "suspects": picture(paths.SUSPECTS_PICTURE, "The labels that are doubted most, the worst first"),
         "by_class": picture(paths.ATTENTION_PLOTS / "by_class.png", "Mean IoU of every method by class"),
     }
 
