@@ -41,6 +41,25 @@ def test_scores_equal_scikit_learn_on_labelled_pixels() -> None:
             assert scores.iou[index, level] == pytest.approx(expected)
 
 
+def test_the_literatures_protocol_by_its_definition() -> None:
+    mask = _mask()
+    levels = RANDOM.integers(0, LEVELS, size=(3, *mask.shape))
+    levels[:, 0, 0], levels[:, 0, 1] = 0, LEVELS - 1
+    maps = levels / (LEVELS - 1)
+    scores = score_photo(maps, mask)
+    labelled = mask != 255
+    truth = mask[labelled] == 1
+    for index in range(3):
+        chosen = (maps[index] > maps[index].mean())[labelled]
+        hit, spilled, missed, rest = scores.cut[index] * mask.size
+        assert hit / (hit + spilled + missed) == pytest.approx(jaccard_score(truth, chosen))
+        assert rest / (rest + spilled + missed) == pytest.approx(jaccard_score(~truth, ~chosen))
+        assert (hit + rest) / labelled.sum() == pytest.approx((truth == chosen).mean())
+        both = np.concatenate([levels[index][labelled], LEVELS - 1 - levels[index][labelled]])
+        expected = average_precision_score(np.concatenate([truth, ~truth]), both)
+        assert scores.ap_both[index] == pytest.approx(expected, abs=1e-6)
+
+
 def test_perfect_and_opposite_maps() -> None:
     mask = _mask()
     perfect = (mask == 1).astype(float)

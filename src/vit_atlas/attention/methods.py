@@ -58,6 +58,10 @@ SCORES = {
 }
 """Scores of a map against the object's mask, each from 0 to 1, and what figures call them."""
 
+CUT = ("hit", "spilled", "missed", "rest")
+"""Of a map cut at its mean: shares of the photo that are the object's and chosen, chosen beside it, the object's and
+not chosen, and neither."""
+
 LEVELS = 256
 """Thresholds at which a map, scaled to 0..1, is cut."""
 

@@ -5,6 +5,8 @@ background's, so that a thousand maps take seconds.
 
 References:
     Zhang et al. 2016, Top-down Neural Attention by Excitation Backprop (pointing game), https://arxiv.org/abs/1608.00507
+    Chefer, Gur and Wolf 2021, Transformer Interpretability Beyond Attention Visualization (segmentation protocol),
+    https://arxiv.org/abs/2012.09838
     Bousselham et al. 2024, LeGrad (mIoU, average precision of maps), https://arxiv.org/abs/2404.03214
 """
 
@@ -34,6 +36,10 @@ class PhotoScores:
     """(M,) 1 if the map's highest labelled pixel is the object's; with ties, the share of them that is."""
     ap: Array
     """(M,) average precision of the map as a score for object pixels."""
+    ap_both: Array
+    """(M,) average precision over both classes, the background scored by 1 less the map."""
+    cut: Array
+    """(M, 4) shares of the photo's pixels, see :data:`vit_atlas.attention.methods.CUT`; unlabelled ones are in none."""
     iou: Array
     """(M, LEVELS) IoU of the object with the pixels at or above each threshold 0, 1/255, ..., 1."""
 
@@ -70,6 +76,9 @@ def score_photo(maps: Array, mask: Array) -> PhotoScores:
         mass=mass,
         pointing=peak[:, inside].sum(axis=1) / peak.sum(axis=1),
         ap=_average_precision(object_counts, other_counts),
+        # Flipped: the background is what a low value says, so a pixel of either class is one more of two decisions.
+        ap_both=_average_precision(object_counts + other_counts[:, ::-1], other_counts + object_counts[:, ::-1]),
+        cut=_cut(large.reshape(len(maps), -1), labelled, inside),
         iou=_iou(object_counts, other_counts),
     )
 
@@ -107,6 +116,13 @@ def _histograms(levels: Array, inside: Array) -> tuple[Array, Array]:
 def _from_the_top(counts: Array) -> Array:
     """Pixels at or above each level."""
     return counts[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+
+def _cut(values: Array, labelled: Array, inside: Array) -> Array:
+    """Cut each map (M, pixels) at its mean, and count (M, 4) as shares of all pixels."""
+    chosen = (values > values.mean(axis=1, keepdims=True, dtype=np.float64))[:, labelled]
+    parts = [chosen & inside, chosen & ~inside, ~chosen & inside, ~chosen & ~inside]
+    return np.stack([part.sum(axis=1) for part in parts], axis=1) / values.shape[1]
 
 
 def _iou(object_counts: Array, other_counts: Array) -> Array:

@@ -17,7 +17,7 @@ from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, no
 from vit_atlas.attention.collect import MaskedPhotos, PhotoMaps, collect, with_masks
 from vit_atlas.attention.faithfulness import Curves, deletion_insertion
 from vit_atlas.attention.maps import MapOptions
-from vit_atlas.attention.methods import LEVELS, METHODS
+from vit_atlas.attention.methods import CUT, LEVELS, METHODS
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.scores import best_threshold, score_photo
 from vit_atlas.data.manifest import Manifest
@@ -30,7 +30,18 @@ from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
 
-SCORE_COLUMNS = ("image_id", "class_name", "correct", "method", "miou", "mass", "pointing", "ap")
+SCORE_COLUMNS = (
+    "image_id",
+    "class_name",
+    "correct",
+    "method",
+    "miou",
+    "mass",
+    "pointing",
+    "ap",
+    "segmentation_ap",
+    *CUT,
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,8 @@ def score_table(tested: MaskedPhotos, maps: PhotoMaps | None, choice: Choice) ->
             threshold = choice.thresholds.get(name)
             iou = np.nan if threshold is None else score.iou[place, threshold]
             said = (iou, score.mass[place], score.pointing[place], score.ap[place])
-            rows.append((photo.image_id, photo.class_name, correct, name, *said))
+            protocol = (score.ap_both[place], *score.cut[place])
+            rows.append((photo.image_id, photo.class_name, correct, name, *said, *protocol))
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vit_atlas.attention.methods import LEVELS, METHODS, SCORES, without_baselines
+from vit_atlas.attention.methods import CUT, LEVELS, METHODS, SCORES, without_baselines
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
@@ -115,6 +115,7 @@ def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], se
     metrics: Metrics = {}
     for score in SCORES:
         metrics |= _estimate(rows[score], settings).flat(f"{name}.{score}")
+    metrics |= _protocol(name, rows, settings)
     metrics[f"{name}.miou_right"] = _mean(rows.loc[correct, "miou"])
     metrics[f"{name}.miou_wrong"] = _mean(rows.loc[~correct, "miou"])
     threshold = choice["thresholds"].get(name)
@@ -126,6 +127,24 @@ def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], se
         metrics[f"{name}.insertion"] = _mean(rows["insertion"])
         metrics |= _estimate(rows["insertion"] - rows["deletion"], settings).flat(f"{name}.faithfulness")
     return metrics
+
+
+def _protocol(name: str, rows: pd.DataFrame, settings: AttentionSettings) -> Metrics:
+    """The scores of ImageNet-Segmentation's tables: pixels of all photos are counted together, and photos resampled."""
+
+    def miou(totals: np.ndarray) -> np.ndarray:
+        hit, spilled, missed, rest = totals.T
+        return (hit / (hit + spilled + missed) + rest / (rest + spilled + missed)) / 2
+
+    def accuracy(totals: np.ndarray) -> np.ndarray:
+        return (totals[:, 0] + totals[:, 3]) / totals.sum(axis=1)
+
+    cut = rows[list(CUT)].to_numpy(float)
+    metrics: Metrics = {}
+    for score, statistic in (("segmentation_miou", miou), ("segmentation_accuracy", accuracy)):
+        estimate = Estimate.of_totals(cut, statistic, settings.bootstrap_samples, settings.seed)
+        metrics |= estimate.flat(f"{name}.{score}")
+    return metrics | _estimate(rows["segmentation_ap"], settings).flat(f"{name}.segmentation_ap")
 
 
 def _winner_metrics(scores: pd.DataFrame, settings: AttentionSettings) -> Metrics:
