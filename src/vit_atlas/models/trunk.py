@@ -78,8 +78,12 @@ def head_of(model: nn.Module) -> nn.Linear:
 def head_names(model: Any) -> list[str]:
     """Names of the parameters that belong to the classification head."""
     head = head_of(model)
-    prefix = next(name for name, module in model.named_modules() if module is head)
+    prefix = _name_of(model, head)
     return [f"{prefix}.{name}" for name, _ in head.named_parameters()]
+
+
+def _name_of(model: nn.Module, part: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is part)
 
 
 def shared_blocks(first: Any, second: Any) -> int:
@@ -170,7 +174,8 @@ def split(model: Any, trainable_blocks: int, size: Size | None = None) -> Parts:
     after = [*[given] * cut, *members[cut:]] if cut else [_Then(given, members[0]), *members[1:]]
     tail = _exchanged(model, name, _container(layers, after))
     _take_states(tail, given, lambda: _empty(model, size or native_size(model)))
-    return Parts(_Trunk(_exchanged(model, name, _container(layers, before)), caught), tail)
+    headless = _exchanged(model, _name_of(model, head_of(model)), nn.Identity())  # No part of what a trunk gives.
+    return Parts(_Trunk(_exchanged(headless, name, _container(layers, before)), caught), tail)
 
 
 _TUPLES: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
