@@ -1,12 +1,10 @@
 """Pictures of chosen photos: which files there are, what they say, and what is saved beside them."""
 
 import gc
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from dvc.repo import Repo
 from PIL import Image
 
 from tests.tiny_settings import tiny
@@ -15,7 +13,7 @@ from vit_atlas.attention.contrast import difference
 from vit_atlas.attention.passes import Pass
 from vit_atlas.attention.photos import choose_photos
 from vit_atlas.attention.study import Study, run_study
-from vit_atlas.comparison.maps import SavedMaps, draw_differences, maps_of
+from vit_atlas.comparison.maps import SavedMaps, draw_differences
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
 from vit_atlas.pictures.attention import describe, explain_photos, score_bars, write_and_draw
@@ -129,28 +127,3 @@ def test_difference_pictures_of_common_photos(project: Project, tmp_path: Path) 
     with pytest.raises(AtlasError, match="grids of 4x5 and 2x5 patches"):
         draw_differences(old, SavedMaps(["1.png"], ["x"], ["head_mean"], values[:1, :1, :2]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def test_maps_of_a_commit_come_from_dvc(project: Project, tmp_path: Path) -> None:
-    def commit(values: np.ndarray) -> None:
-        SavedMaps(["1.png"], ["photos/1.png"], ["legrad"], values).save("build/attention/maps.npz")
-        with Repo() as repo:
-            repo.add("build/attention")
-        _run("git", "add", "build/attention.dvc")
-        _run("git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "maps")
-
-    Path("build").mkdir()
-    _run("git", "init", "-q")
-    Repo.init().close()
-    left, right = np.zeros((1, 1, 4, 5)), np.zeros((1, 1, 4, 5))
-    left[..., :2], right[..., 3:] = 1, 1
-    commit(left)
-    commit(right)
-    assert draw_differences(maps_of("HEAD~1"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 1.0}
-    assert draw_differences(maps_of("HEAD"), maps_of("build/attention/maps.npz"), "changes") == {"legrad": 0.0}
-    with pytest.raises(AtlasError, match="the maps of nowhere are unavailable"):
-        maps_of("nowhere")

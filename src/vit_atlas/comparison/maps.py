@@ -1,6 +1,5 @@
 """Maps of the same photos in two results, and where they differ."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,9 @@ from vit_atlas.figures.style import save
 from vit_atlas.io.arrays import read_arrays, write_arrays
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.names import safe_stems
-from vit_atlas.paths import ATTENTION_DATA
 from vit_atlas.pictures.contrast import pair_up
 
 Array = np.ndarray
-
-SAVED = ATTENTION_DATA / "maps.npz"
 
 
 @dataclass(frozen=True)
@@ -48,33 +44,6 @@ class SavedMaps:
             raise AtlasError(f"{path} does not hold saved maps: run `dvc repro --force attn-viz`")
         names = {name: arrays[name].tolist() for name in ("image_ids", "paths", "methods")}
         return cls(**names, maps=arrays["maps"])
-
-
-def maps_of(source: str) -> SavedMaps:
-    """Maps from a file, or from a commit of this project as DVC keeps them.
-
-    Args:
-        source: path of a maps.npz, or a commit, branch or tag.
-
-    Raises:
-        AtlasError: there is neither such a file nor such a commit, or DVC's cache lacks that commit's maps.
-    """
-    if source.endswith(".npz") or Path(source).is_file():
-        return SavedMaps.load(source)
-    from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "maps.npz"
-        try:
-            DVCFileSystem(".", rev=source).get_file(SAVED.as_posix(), str(copy))
-        except (DvcException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise AtlasError(
-                f"the maps of {source} are unavailable ({reason}): give a commit at which `dvc repro attn-viz` ran on "
-                "this machine, or `dvc fetch` that commit's outputs first"
-            ) from None
-        return SavedMaps.load(copy)
 
 
 def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict[str, float]:

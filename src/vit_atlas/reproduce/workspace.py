@@ -130,13 +130,24 @@ def find_revision(name: str, folder: Path) -> Revision:
     if found.returncode != 0:
         raise AtlasError(f"{folder} is in no git repository that git can read: run this in the project's folder")
     top, prefix = found.stdout.decode().split("\n")[:2]
-    done = git(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    if done.returncode != 0:
+    done = git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    sha = done.stdout.decode().strip() if done.returncode == 0 else _experiment(name, folder)
+    if sha is None:
         raise AtlasError(
-            f"{name} is no commit, branch or tag of this repository: `git log --oneline --all` lists them, "
-            "and `git fetch` brings those of the remote"
+            f"{name} is no commit, branch, tag or DVC experiment of this repository: `git log --oneline --all` "
+            "lists them, and `git fetch` brings those of the remote"
         )
-    return Revision(name, done.stdout.decode().strip(), Path(top), Path(prefix))
+    return Revision(name, sha, Path(top), Path(prefix))
+
+
+def _experiment(name: str, folder: Path) -> str | None:
+    """Find the newest of DVC's experiments of that name."""
+    listed = git(folder, "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", "refs/exps")
+    for line in listed.stdout.decode(errors="surrogateescape").splitlines():
+        sha, _, ref = line.partition(" ")
+        if ref.rpartition("/")[2] == name:
+            return sha
+    return None
 
 
 def dvc_folder(project: Path, levels: int, name: str) -> Path:

@@ -1,0 +1,178 @@
+"""Is one result better than another? Two of the same settings are not, a worse one is worse, and what is missing is told."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from vit_atlas.cli import commands
+from vit_atlas.comparison.compare import Comparison, compare
+from vit_atlas.comparison.measures import of_predictions
+from vit_atlas.comparison.paired import Measure, Row, compare_measure, judge
+from vit_atlas.errors import AtlasError
+from vit_atlas.estimates import Estimate
+
+from .conftest import predictions, write_result
+
+
+def rows(found: Comparison) -> dict[str, Row]:
+    return {row.name: row for row in found.rows}
+
+
+def trained(noise: np.random.Generator, ability: np.ndarray, shift: float = 0.0) -> np.ndarray:
+    """The right answers of one training: easy and hard photos are so for every training, and each has luck of its own."""
+    return ability + shift + noise.normal(0, 0.5, len(ability)) > -0.6
+
+
+def test_two_seeds_of_the_same_settings_do_not_differ_in_nineteen_of_twenty_pairs(
+    tmp_path: Path, noise: np.random.Generator
+) -> None:
+    ability = noise.normal(0, 1, 240)
+    looks = noise.beta(6, 3, 32)
+    folders = [
+        write_result(
+            tmp_path / str(seed),
+            predictions(trained(noise, ability)),
+            (looks + noise.normal(0, 0.02) + noise.normal(0, 0.03, 32)).clip(0, 1),
+        )
+        for seed in range(7)
+    ]
+    differing = [pair for pair in list(combinations(folders, 2))[:20] if any_verdict(compare(*pair))]
+    assert len(differing) <= 1
+
+
+def any_verdict(found: Comparison) -> bool:
+    return any(row.verdict != "no difference seen" for row in found.rows if row.p is not None)
+
+
+def test_a_worse_model_is_worse_and_a_better_one_better(tmp_path: Path, noise: np.random.Generator) -> None:
+    ability = noise.normal(0, 1, 240)
+    good = write_result(tmp_path / "good", predictions(trained(noise, ability)), noise.beta(8, 2, 40))
+    bad = write_result(tmp_path / "bad", predictions(trained(noise, ability, -0.8)), noise.beta(2, 8, 40))
+    down, up = rows(compare(good, bad)), rows(compare(bad, good))
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "relevance.mass"):
+        assert (down[name].verdict, up[name].verdict) == ("worse", "better"), name
+        assert down[name].difference.high < 0 < up[name].difference.low
+        assert down[name].seen_from < -down[name].difference.value
+
+
+def test_numbers_are_those_of_sklearn_and_the_metrics_file() -> None:
+    from sklearn.metrics import balanced_accuracy_score, f1_score
+
+    noise = np.random.default_rng(1)
+    old, new = predictions(noise.random(61) < 0.7), predictions(noise.random(61) < 0.5)
+    found = {one.name: compare_measure(one) for one in of_predictions([old], [new], list(old["image_id"]), 15)}
+    answers = new["class_name"], new["predicted_name"]
+    assert found["accuracy"].new == pytest.approx(new["correct"].mean())
+    assert found["balanced_accuracy"].new == pytest.approx(balanced_accuracy_score(*answers))
+    assert found["macro_f1"].new == pytest.approx(f1_score(*answers, average="macro"))
+    assert found["ece"].new == pytest.approx(abs(new["correct"].mean() - 0.8))
+
+
+def test_the_interval_is_the_paired_one(noise: np.random.Generator) -> None:
+    old, new = noise.random(100), noise.random(100)
+    sides = [values[None, :, None] for values in (old, new)]
+    row = compare_measure(Measure("x", "x", 1, *sides, lambda totals: totals[:, 0] / 100))
+    paired = Estimate.mean(new - old)
+    assert (row.difference.value, row.difference.low, row.difference.high) == pytest.approx(
+        (paired.value, paired.low, paired.high)
+    )
+
+
+def test_trainings_that_differ_among_themselves_decide_less(noise: np.random.Generator) -> None:
+    base = noise.random(200)
+    shifts = np.array([-0.05, 0.0, 0.05])
+    old = (base + shifts[:, None])[..., None]
+    one = Measure("x", "x", 1, old[1:2], old[1:2] + 0.03, lambda totals: totals[:, 0] / 200)
+    several = Measure("x", "x", 1, old, old + 0.03, one.statistic)
+    mixed = Measure("x", "x", 1, old, old[1:2] + 0.03, one.statistic)
+    assert judge([compare_measure(one)])[0].verdict == "better"
+    for measure in (several, mixed):
+        row = judge([compare_measure(measure)])[0]
+        assert row.verdict == "no difference seen"
+        assert row.difference.low < 0 < row.difference.high
+
+
+def test_holms_correction_over_the_table() -> None:
+    p = [0.01, 0.04, 0.03, 0.005]
+    judged = judge([Row("x", str(value), 1, 30, 0, 0, Estimate(0.1, 0.0, 0.2), 0.05, value) for value in p])
+    assert [row.corrected for row in judged] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert [row.verdict for row in judged] == ["better", "no difference seen", "no difference seen", "better"]
+
+
+def test_other_test_photos_are_left_out_and_too_few_are_refused(tmp_path: Path, noise: np.random.Generator) -> None:
+    table = predictions(noise.random(100) < 0.7)
+    old, new = write_result(tmp_path / "old", table[:60]), write_result(tmp_path / "new", table[20:])
+    found = compare(old, new)
+    assert rows(found)["accuracy"].photos == found.photos == 40
+    assert any("40 are in both and are compared, 20 are only in" in note for note in found.notes)
+    few = write_result(tmp_path / "few", table[:29])
+    with pytest.raises(AtlasError, match=r"have 29 test photos in common \(of 100 and 29\), and fewer than 30"):
+        compare(write_result(tmp_path / "all", table), few)
+    other = table.copy()
+    other.loc[:4, "class_name"] = "fox"
+    assert rows(compare(write_result(tmp_path / "fox", other), old))["accuracy"].photos == 55
+
+
+def test_photos_that_changed_are_named_the_broken_ones_first(tmp_path: Path) -> None:
+    old, new = predictions(np.arange(40) != 3), predictions(np.arange(40) != 7)
+    found = compare(write_result(tmp_path / "old", old), write_result(tmp_path / "new", new))
+    assert [(one.image_id, one.change) for one in found.changed] == [
+        ("photo_0007.png", "wrong now"),
+        ("photo_0003.png", "right now"),
+    ]
+
+
+def test_the_command_fails_on_worse_and_prints_tables(tmp_path: Path, noise: np.random.Generator) -> None:
+    old = write_result(tmp_path / "old", predictions(np.arange(200) % 10 != 0))
+    new = write_result(tmp_path / "new", predictions(np.arange(200) % 2 != 0, None))
+
+    def run(*options: str) -> tuple[int, str, str]:
+        done = CliRunner().invoke(commands, ["compare", old, new, "--folder", str(tmp_path / "maps"), *options])
+        return done.exit_code, done.stdout, done.stderr
+
+    assert run()[0] == 0
+    code, said, problem = run("--fail-on", "worse:accuracy")
+    assert (code, problem) == (1, "worse: accuracy\n")
+    assert said.splitlines()[-1].startswith("worse: accuracy")
+    assert run("--fail-on", "worse:ece")[0] in (0, 1)
+    code, _, problem = run("--fail-on", "worse:acuracy")
+    assert code == 2
+    assert "names acuracy, which cannot be compared here; it takes accuracy" in problem
+    assert run("--fail-on", "better")[0] == 2
+    marked = run("--markdown")[1]
+    assert "| accuracy | 0.900 | 0.500 |" in marked
+    assert "**worse**" in marked
+    assert "Holm" in marked
+    content = json.loads(run("--json")[1])
+    assert content["rows"][0]["verdict"] == "worse"
+    assert content["changed"][0]["change"] == "wrong now"
+
+
+def test_names_cannot_write_markdown(tmp_path: Path) -> None:
+    names = [f"<img src=x>|*a* {place}.png" for place in range(40)]
+    old, new = predictions(np.arange(40) != 3, names), predictions(np.arange(40) != 7, names)
+    folders = [write_result(tmp_path / side, table) for side, table in (("old", old), ("new", new))]
+    done = CliRunner().invoke(commands, ["compare", *folders, "--folder", str(tmp_path / "maps"), "--markdown"])
+    assert "<img" not in done.stdout
+    assert r"&lt;img src=x&gt;\|\*a\* 7.png" in done.stdout
+
+
+def test_repeats_of_both_results_count(tmp_path: Path, noise: np.random.Generator) -> None:
+    folders = []
+    for side in ("old", "new"):
+        folder = write_result(tmp_path / side, predictions(noise.random(90) < 0.7))
+        (tmp_path / side / "params.yaml").write_text("finetune: {seed: 0, repeats: [1, 2]}\n")
+        for seed in (1, 2, 3):
+            place = tmp_path / side / f"build/trainings/finetune/{seed}"
+            place.mkdir(parents=True)
+            predictions(noise.random(90) < 0.7).to_csv(place / "predictions.csv", index=False)
+        folders.append(folder)
+    found = compare(*folders)
+    assert found.trainings == (3, 3), "seeds that params.yaml asks for no more do not count"
+    tables = [pd.read_csv(path) for path in (tmp_path / "old").rglob("predictions.csv") if "3" not in path.parts]
+    assert rows(found)["accuracy"].old == pytest.approx(np.mean([table["correct"].mean() for table in tables]))
