@@ -1,4 +1,4 @@
-"""Is one result better than another? Two of the same settings are not, a worse one is worse, and what is missing is told."""
+"""Is one result better? Two of the same settings are not, a worse one is worse, and what is missing is told."""
 
 import json
 from itertools import combinations
@@ -24,7 +24,7 @@ def rows(found: Comparison) -> dict[str, Row]:
 
 
 def trained(noise: np.random.Generator, ability: np.ndarray, shift: float = 0.0) -> np.ndarray:
-    """The right answers of one training: easy and hard photos are so for every training, and each has luck of its own."""
+    """The right answers of one training: photos are easy or hard for all of them, and each has luck of its own."""
     return ability + shift + noise.normal(0, 0.5, len(ability)) > -0.6
 
 

@@ -43,7 +43,7 @@ def commit_result(right: np.ndarray, message: str, prepared: str = "p.dir") -> N
         "build/prepared": prepared,
     }
     stages = {
-        f"s{place}": {"cmd": "x", "outs": [{"path": path, "md5": md5}]}
+        f"s{place}": {"cmd": "x", "outs": [{"path": path, "hash": "md5", "md5": md5}]}
         for place, (path, md5) in enumerate(outs.items())
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
