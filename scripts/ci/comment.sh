@@ -20,13 +20,23 @@ elif [ "$lines" -gt "$longest" ]; then
 ... and $((lines - longest)) more: \`dvc metrics diff ${base:0:12}\`"
 fi
 
+# Better, worse, or no difference seen: paired by photo, where both results' tables are to be had.
+refused=$(mktemp)
+verdicts=$(vit-atlas compare "$base" --markdown --folder "$folder/maps" 2> "$refused") ||
+    verdicts="No verdict: $(tail -n 1 "$refused")"
+rm -f "$refused"
+
 {
     echo "<!-- vit-atlas -->"
     echo "## Atlas of ${HEAD_SHA:-$(git rev-parse HEAD)}"
     echo
-    echo "Numbers against ${base:0:12}:"
+    printf '%s\n' "$verdicts"
+    echo
+    echo "<details><summary>All numbers against ${base:0:12}</summary>"
     echo
     printf '%s\n' "$changes"
+    echo
+    echo "</details>"
     echo
     echo "To have this result: \`dvc pull --run-cache && dvc repro\`, then commit \`dvc.lock\` and \`metrics/\`."
 } > "$folder/comment.md"

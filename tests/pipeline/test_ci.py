@@ -60,6 +60,7 @@ def test_the_steps_of_the_gpu_job(change: Project, tmp_path: Path, monkeypatch: 
     comment = (change.folder / "atlas/comment.md").read_text()
     assert "| metrics/evaluate.json | probe_accuracy " in comment
     assert "No number changed" not in comment
+    assert "No verdict: error: the two results have " in comment, "so few test photos decide nothing"
     Project(tmp_path / "project").run("scripts/ci/comment.sh", "main", "atlas")
     assert "No number changed" in (tmp_path / "project/atlas/comment.md").read_text()
     pictures = sorted(path.name for path in (change.folder / "atlas/pictures").iterdir())

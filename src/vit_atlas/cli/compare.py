@@ -66,7 +66,7 @@ def _check(*names: str | None) -> None:
     from vit_atlas.reproduce.workspace import find_revision
 
     for name in names:
-        if name is not None and not name.endswith(".npz") and not (Path(name) / "dvc.yaml").is_file():
+        if name is not None and not name.endswith(".npz") and not (name and (Path(name) / "dvc.yaml").is_file()):
             find_revision(name, Path())
 
 

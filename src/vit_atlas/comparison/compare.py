@@ -182,7 +182,7 @@ def _rows(old: Result, new: Result, predictions: Sequence[measures.Tables], ids:
     for part, names in known.items():
         for name, better in names.items():
             values = [Estimate.read(metrics.get(part, {}), name) for metrics in (before, after)]
-            row = compare_estimates(part, name, better, *values, spread(part, name))
+            row = compare_estimates(part, name, better, values[0], values[1], spread(part, name))
             if row is not None and (part, name) not in rows:
                 rows[part, name] = row
     order = {(part, name): place for place, (part, name) in enumerate((p, n) for p in known for n in known[p])}
@@ -194,17 +194,17 @@ def _measures(
 ) -> Iterator[Measure]:
     if ids:
         bins = new.setting("evaluate", "calibration_bins")
-        yield from measures.of_predictions(*predictions, ids, bins if isinstance(bins, int) else BINS)
+        yield from measures.of_predictions(predictions[0], predictions[1], ids, bins if isinstance(bins, int) else BINS)
     scores = [_trainings(result, SCORES, "finetune", paths.REPEATS) for result in (old, new)]
     if all(scores):
-        yield from measures.of_scores(*scores)
+        yield from measures.of_scores(scores[0], scores[1])
     if old.has(paths.INTERVENTIONS) and new.has(paths.INTERVENTIONS):
         texts = ("image_id", "class_name", "intervention", "filling")
         tables = [read_csv(one.folder / paths.INTERVENTIONS, "interventions", texts) for one in (old, new)]
-        yield from measures.of_interventions(*tables)
+        yield from measures.of_interventions(tables[0], tables[1])
     words = [_trainings(result, WORDS, "captions", paths.CAPTION_REPEATS) for result in (old, new)]
     if all(words):
-        yield from measures.of_words(*words)
+        yield from measures.of_words(words[0], words[1])
 
 
 def _draw(old: Result, new: Result, folder: Path, notes: list[str]) -> dict[str, float]:
@@ -213,7 +213,7 @@ def _draw(old: Result, new: Result, folder: Path, notes: list[str]) -> dict[str,
     from vit_atlas.comparison.maps import SavedMaps, draw_differences
 
     try:
-        return draw_differences(*(SavedMaps.load(result.folder / MAPS) for result in (old, new)), folder)
+        return draw_differences(SavedMaps.load(old.folder / MAPS), SavedMaps.load(new.folder / MAPS), folder)
     except AtlasError as error:
         notes.append(f"no maps are drawn: {error}")
         return {}

@@ -106,10 +106,12 @@ def of_predictions(old: Tables, new: Tables, ids: Sequence[str], bins: int) -> I
         return np.divide(2 * right, either, out=np.zeros_like(right), where=either > 0).mean(axis=1)
 
     for name, statistic in (("accuracy", accuracy), ("balanced_accuracy", balanced), ("macro_f1", macro_f1)):
-        yield Measure("evaluate", name, PREDICTED[name], *sides, statistic)
+        yield Measure("evaluate", name, PREDICTED[name], sides[0], sides[1], statistic)
     if all("confidence" in table for table in [*before, *after]):
         gaps = [np.stack([_gaps(table, bins) for table in tables]) for tables in (before, after)]
-        yield Measure("evaluate", "ece", PREDICTED["ece"], *gaps, lambda sums: np.abs(sums).sum(axis=1) / len(ids))
+        yield Measure(
+            "evaluate", "ece", PREDICTED["ece"], gaps[0], gaps[1], lambda sums: np.abs(sums).sum(axis=1) / len(ids)
+        )
 
 
 def of_scores(old: Tables, new: Tables) -> Iterator[Measure]:
@@ -117,7 +119,7 @@ def of_scores(old: Tables, new: Tables) -> Iterator[Measure]:
     for name, better in looked_at().items():
         method, kind = name.rsplit(".", 1)
         sides = [[_score(table, method, kind) for table in tables] for tables in (old, new)]
-        yield from _of_values("attention", name, better, *sides)
+        yield from _of_values("attention", name, better, sides[0], sides[1])
 
 
 def of_interventions(old: pd.DataFrame, new: pd.DataFrame) -> Iterator[Measure]:
@@ -136,7 +138,7 @@ def of_words(old: Tables, new: Tables) -> Iterator[Measure]:
         if len(ids) < 2:
             continue
         values = [np.stack([table.loc[ids].to_numpy(float) for table in tables]) for tables in sides]
-        yield Measure("caption", name, better, *values, _mean_less_mean)
+        yield Measure("caption", name, better, values[0], values[1], _mean_less_mean)
 
 
 def _answers(table: pd.DataFrame, classes: Sequence[str]) -> Array:
@@ -201,7 +203,7 @@ def _of_values(
     ids = _shared_index([values.dropna() for values in (*olds, *news)])
     if len(ids) >= 2:
         sides = [np.stack([values.loc[ids].to_numpy(float) for values in side])[..., None] for side in (olds, news)]
-        yield Measure(part, name, better, *sides, lambda totals: totals[:, 0] / len(ids))
+        yield Measure(part, name, better, sides[0], sides[1], lambda totals: totals[:, 0] / len(ids))
 
 
 def _shared_index(tables: "Sequence[pd.Series | pd.DataFrame]") -> list[str]:

@@ -88,7 +88,7 @@ def open_result(name: str | None, scratch: Path) -> Result:
     elif name.endswith(".npz"):
         _copy(Path(name), scratch / MAPS)
         return Result(name, scratch)
-    elif (Path(name) / "dvc.yaml").is_file():
+    elif name and (Path(name) / "dvc.yaml").is_file():
         result = Result(name, Path(name))
     else:
         result = _of_commit(find_revision(name, Path()), scratch)

@@ -110,10 +110,12 @@ class _FullDiskError(AtlasError):
         )
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically, keys in the order given and floats rounded to six decimals."""
+def write_json(path: str | Path, value: Any, decimals: int = 6) -> None:
+    """Write ``value`` as indented JSON, atomically, keys in the order given and floats rounded to ``decimals``."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(_rounded(value), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(_rounded(value, decimals), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 def read_json(path: str | Path) -> Any:
@@ -212,13 +214,13 @@ def _alive(owner: str) -> bool:
         return True
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, decimals: int) -> Any:
     if isinstance(value, float):
-        return round(value, 6)
+        return round(value, decimals)
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _rounded(item, decimals) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [_rounded(item, decimals) for item in value]
     return value
 
 

@@ -10,6 +10,10 @@ import pandas as pd
 from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
 
+DECIMALS = 5
+"""Of the numbers that git keeps: most are shares of at most some thousands of photos, and what moves by less than 1e-5
+is another processor's arithmetic, which would only fill the tables of `dvc exp diff`."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -26,5 +30,5 @@ class Summary:
 def write_summary(summary: Summary) -> None:
     """Write metrics and tables, each file atomically."""
     for path, table in summary.tables.items():
-        write_csv(path, table)
-    write_json(summary.path, summary.metrics)
+        write_csv(path, table.round(DECIMALS))
+    write_json(summary.path, summary.metrics, DECIMALS)
