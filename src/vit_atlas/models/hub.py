@@ -86,8 +86,10 @@ def explained(settings: ModelSettings, asked_by: str = ASKED_BY) -> Iterator[Non
         yield
     except AtlasError:
         raise
-    except (*kinds, SafetensorError, HfHubHTTPError, HFValidationError) as error:
-        raise AtlasError(_sentence(settings, asked_by, error)) from error
+    except Exception as error:
+        if isinstance(error, (*kinds, SafetensorError, HfHubHTTPError, HFValidationError)) or _broke_off([error]):
+            raise AtlasError(_sentence(settings, asked_by, error)) from error
+        raise
 
 
 @contextmanager
@@ -112,43 +114,85 @@ def quiet(downloads: bool = False) -> Iterator[None]:
 
 
 def _sentence(settings: ModelSettings, asked_by: str, error: BaseException) -> str:
+    causes = _chain(error)
+    return (
+        _refused(settings, asked_by, causes)
+        or _unreachable(settings.name, asked_by, causes)
+        or _unreadable(settings.name, asked_by, causes)
+        or f"{asked_by} {settings.name} cannot be loaded: {_first_line(error)}"
+    )
+
+
+def _refused(settings: ModelSettings, asked_by: str, causes: list[BaseException]) -> str | None:
+    """The hub answered, and did not hand out what was asked for."""
     from huggingface_hub import errors
 
     name = settings.name
-    causes = _chain(error)
-
-    def is_a(*kinds: type) -> bool:
-        return any(isinstance(cause, kinds) for cause in causes)
-
-    if is_a(errors.GatedRepoError):
+    responses = [getattr(cause, "response", None) for cause in causes]
+    statuses = {getattr(response, "status_code", None) for response in responses}
+    if _is_a(causes, errors.GatedRepoError):
         return f"{name} asks you to accept its terms: do so at https://huggingface.co/{name}, then `hf auth login`"
-    if is_a(errors.RepositoryNotFoundError, errors.HFValidationError):
+    if 401 in statuses and any("Invalid credentials in Authorization" in str(cause) for cause in causes):
+        return (
+            f"the Hugging Face hub does not accept the token of this machine, so {name} was not fetched: log in again "
+            "with `hf auth login`, or unset HF_TOKEN"
+        )
+    if _is_a(causes, errors.RepositoryNotFoundError, errors.HFValidationError) or statuses & {401, 403}:
         return (
             f"{asked_by} {name} is no folder here and no model on the Hugging Face hub (or a private one): "
             "check its spelling, or log in with `hf auth login`"
         )
-    if is_a(errors.RevisionNotFoundError):
+    if _is_a(causes, errors.RevisionNotFoundError):
         return (
             f"model.revision {settings.revision} does not exist for {name}: see https://huggingface.co/{name}/tree/main"
         )
-    if is_a(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, ConnectionError):
+    return None
+
+
+def _unreachable(name: str, asked_by: str, causes: list[BaseException]) -> str | None:
+    """The hub did not answer, or not to the end."""
+    from huggingface_hub import errors
+
+    if _is_a(
+        causes, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, errors.HfHubHTTPError, ConnectionError
+    ):
         return (
             f"the Hugging Face hub cannot be reached and {name} is not in the local cache: connect to the network, "
             f"point HF_HOME to a cache that has it, or set {asked_by} to a local folder or to `embedded`"
         )
-    if is_a(UnpicklingError):
+    if _broke_off(causes):
+        return (
+            f"the download of {name} broke off again and again, and no half of a file is taken for whole: run this "
+            "again when the connection is better"
+        )
+    return None
+
+
+def _unreadable(name: str, asked_by: str, causes: list[BaseException]) -> str | None:
+    """What came is not what it should be."""
+    if _is_a(causes, UnpicklingError):
         return (
             f"the weights of {asked_by} {name} are a pickle that holds more than tensors (code that would run when "
             "read), so they were not loaded: save the model as safetensors"
         )
-    if "custom code" in str(error):
+    if "custom code" in str(causes[0]):
         return (
             f"{asked_by} {name} carries code of its own, which is never run here: choose a model whose classes are "
             "part of transformers"
         )
-    if is_a(json.JSONDecodeError) or type(error).__name__ == "SafetensorError":
-        return f"a file of {asked_by} {name} cannot be read ({_first_line(error)}): fetch or save the model again"
-    return f"{asked_by} {name} cannot be loaded: {_first_line(error)}"
+    if _is_a(causes, json.JSONDecodeError) or type(causes[0]).__name__ == "SafetensorError":
+        return f"a file of {asked_by} {name} cannot be read ({_first_line(causes[0])}): fetch or save the model again"
+    return None
+
+
+def _is_a(causes: list[BaseException], *kinds: type) -> bool:
+    return any(isinstance(cause, kinds) for cause in causes)
+
+
+def _broke_off(causes: list[BaseException]) -> bool:
+    """Whether a connection ended in the middle of a file; the classes are those of httpx, whichever edition it is."""
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    return "TransportError" in names or any("Consistency check failed" in str(cause) for cause in causes)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
