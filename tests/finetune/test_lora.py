@@ -13,13 +13,22 @@ import pandas as pd
 import pytest
 import torch
 from peft import PeftModel
+from transformers import (
+    AutoModelForImageClassification,
+    BeitConfig,
+    CLIPConfig,
+    IJepaConfig,
+    SiglipConfig,
+    TimmWrapperConfig,
+    ViTImageProcessor,
+)
 
 from tests.finetune.test_run import CLASSES_MADE, StoppedError, fill_project, interrupt, outputs, run
 from tests.tiny_models import FAMILIES, save_pretrained
 from tests.tiny_settings import params, tiny
 from vit_atlas.errors import AtlasError
 from vit_atlas.finetune.lora import add_adapters, merge_adapters
-from vit_atlas.models.classifier import load_finetuned, load_pretrained
+from vit_atlas.models.classifier import Classifier, load_finetuned, load_pretrained
 from vit_atlas.models.trunk import blocks
 from vit_atlas.paths import HISTORY, MODEL
 from vit_atlas.settings import FinetuneSettings, ModelSettings, check_settings
@@ -115,6 +124,37 @@ def test_every_familys_linear_layers_are_found(family: str) -> None:
     assert adapter is not None
     assert classifier.model.state_dict().keys() == start(family).model.state_dict().keys()
     assert merge_adapters(classifier) is None
+
+
+TIMM = {"embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 32}
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+VISION = SHAPE | {"image_size": 32, "patch_size": 8}
+OTHERS: dict[str, tuple[Any, int]] = {
+    "beit": (BeitConfig(**VISION), 6),
+    "clip": (CLIPConfig(vision_config=VISION), 6),
+    "siglip": (SiglipConfig(vision_config=VISION), 6),
+    "ijepa": (IJepaConfig(**VISION), 6),
+    "timm/vit_tiny_patch16_224": (TimmWrapperConfig(architecture="vit_tiny_patch16_224", model_args=TIMM), 4),
+    # Its attention reads the weights of the layer for queries, keys and values, and does not call it.
+    "timm/beit_base_patch16_224": (TimmWrapperConfig(architecture="beit_base_patch16_224", model_args=TIMM), 3),
+}
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_of_other_families_too_and_every_adapter_learns(family: str) -> None:
+    config, expected = OTHERS[family]
+    torch.manual_seed(0)
+    model = AutoModelForImageClassification.from_config(config).eval()
+    classifier = Classifier(model, ViTImageProcessor(size={"height": 32, "width": 32}))
+    pixels = torch.randn(2, 3, 32, 32)
+    before = model(pixel_values=pixels).logits
+    add_adapters(classifier, tiny(FinetuneSettings, lora_rank=2, trainable_blocks=1))
+    model(pixel_values=pixels).logits.square().sum().backward()
+    learning = [value for name, value in model.named_parameters() if "lora_B" in name]
+    assert len(learning) == expected
+    assert all(value.grad is not None and value.grad.any() for value in learning)
+    assert merge_adapters(classifier) is not None
+    torch.testing.assert_close(model(pixel_values=pixels).logits, before)
 
 
 def test_a_layer_whose_weights_are_read_without_calling_it_gets_no_adapter() -> None:
