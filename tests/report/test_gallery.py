@@ -117,9 +117,11 @@ def test_points_tell_their_photo_and_lead_to_their_neighbours(opened: Open) -> N
         before = page.evaluate("document.querySelector('#map-canvas').toDataURL()")
         page.locator("#map-canvas").focus()
         page.keyboard.press("+")
-        page.wait_for_function("before => document.querySelector('#map-canvas').toDataURL() !== before", arg=before)
+        frames = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        page.evaluate(frames)
+        assert page.evaluate("document.querySelector('#map-canvas').toDataURL()") != before
         page.locator("#map-colour").select_option("inside")
-        page.wait_for_function("document.querySelector('#map-legend').textContent.includes('75 to 100 %')")
+        page.locator("#map-legend", has_text="75 to 100 %").wait_for()
 
 
 @needs_browser

@@ -17,7 +17,7 @@ from tests.tiny_settings import VALUES, params_text, tiny_settings
 from vit_atlas.captioning.measure.summary import OFF
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json, write_json
-from vit_atlas.report import explore, render_report
+from vit_atlas.report import charts, explore, render_report
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture
 from vit_atlas.report.result import headline, numbers
@@ -65,8 +65,8 @@ def test_all_that_is_there_is_on_the_page(folder: Path) -> None:
     assert {"palettes", "attention-common", "attention-0", "attention-1", "positions-data", "captions-data"} <= set(
         page.data
     )
-    charts = {name.removeprefix("chart-") for name in page.data if name.startswith("chart-")}
-    assert {"result", "loss", "validation", "confusion", "reliability", "distance", "score-1"} <= charts
+    drawn = {name.removeprefix("chart-") for name in page.data if name.startswith("chart-")}
+    assert {"result", "loss", "validation", "confusion", "reliability", "distance", "score-1"} <= drawn
     for text in ("90.0%", "85.0% to 95.0%", "+10.0", "abc.dir", "google/vit", "bootstrap_samples", "torch"):
         assert text in page.text
     assert "cat0.png" not in page.text
@@ -342,3 +342,16 @@ def test_one_training_says_so_and_how_to_get_the_spread(folder: Path) -> None:
     assert "Supported in this training" in page.text
     assert "dvc exp run -S 'finetune.repeats=[1,2,3,4]' -S 'captions.repeats=[1,2,3,4]'" in page.text
     assert "chart-trainings" not in page.data
+
+
+def test_of_a_thousand_classes_the_confusion_shows_the_worst(folder: Path) -> None:
+    fill()
+    classes = [f"class {number:04}" for number in range(1000)]
+    write_json("build/prepared/classes.json", classes)
+    pairs = [(name, classes[0] if number % 9 == 5 else name) for number, name in enumerate(classes)]
+    Path("plots/evaluate/confusion.csv").write_text("\n".join(["actual,predicted", *map(",".join, pairs)]) + "\n")
+    chart = Page(render_report(SETTINGS)).data["chart-confusion"]
+    shown = chart["layer"][0]["encoding"]["x"]["scale"]["domain"]
+    assert len(shown) == charts.DRAWN
+    assert {"class 0000", "class 0005", "class 0014"} <= set(shown)
+    assert "Shown are the 100 classes with the most mistakes" in chart["description"]

@@ -2,8 +2,9 @@
 
 ``gallery.csv`` has one row a photo: its guess and confidence, the share of the look that lies on the object, its place
 on the two maps of features, and the number of its thumbnail, -1 where it has none. ``gallery.npz`` holds for T
-thumbnails ``jpegs`` (bytes of all of them behind each other), ``ends`` (T,) and ``maps`` (T, rows, columns), the class
-token's attention in the last layer, mean over heads, in the codes of :func:`vit_atlas.io.arrays.pack_maps`.
+thumbnails ``jpegs`` (bytes of all of them behind each other), ``ends`` (T,) and ``maps`` (T, rows, columns), the
+attention of what the head reads in the last layer, mean over heads, in the codes of
+:func:`vit_atlas.io.arrays.pack_maps`.
 """
 
 import io
@@ -17,7 +18,7 @@ from PIL import Image
 from torch.nn import functional
 from tqdm import tqdm
 
-from vit_atlas.attention.recorder import record_attention
+from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
 from vit_atlas.data.manifest import Manifest, Photo
 from vit_atlas.io.arrays import pack_maps, write_arrays
@@ -50,7 +51,7 @@ class Look:
     features: Array
     """(width,) what the model's head reads."""
     map: Array
-    """(rows, columns) the class token's attention."""
+    """(rows, columns) attention of what the head reads."""
     inside: float
     """Share of the map on the object; not-a-number without a usable mask."""
     jpeg: bytes
@@ -136,23 +137,21 @@ def looks(classifier: Classifier, photos: Manifest) -> Iterator[Look]:
 
 def _looks(classifier: Classifier, photos: list[Photo]) -> Iterator[Look]:
     images = [photo.open() for photo in photos]
+    # The last call is that of these photos: how the head reads may be found out with one of its own before.
     caught: list[torch.Tensor] = []
     hook = head_of(classifier.model).register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0]))
-    device = next(classifier.model.parameters()).device
     try:
-        with torch.inference_mode(), record_attention(classifier.model, layers=[-1]) as attention:
-            logits = classifier.model(classifier.pixel_values(images).to(device)).logits
+        trace = run_pass(classifier, classifier.pixel_values(images), gradients=False, layers=False)
     finally:
         hook.remove()
-    shares = logits.double().softmax(dim=-1).cpu().numpy()
-    maps = attention.rows(-1)[:, :, 0].mean(dim=1)[:, classifier.layout.prefix_tokens :]
-    maps = maps.unflatten(-1, classifier.layout.grid).float().cpu()
+    shares = trace.logits.double().softmax(dim=-1).cpu().numpy()
+    maps = trace.read_rows(-1).mean(dim=1).float().cpu()
     small = functional.adaptive_avg_pool2d(maps, (min(maps.shape[1], FINEST), min(maps.shape[2], FINEST)))
     for place, (photo, image) in enumerate(zip(photos, images, strict=True)):
         yield Look(
             guess=int(shares[place].argmax()),
             confidence=float(shares[place].max()),
-            features=caught[0][place].float().flatten().cpu().numpy(),
+            features=caught[-1][place].float().flatten().cpu().numpy(),
             map=small[place].numpy(),
             inside=_inside(photo, maps[place].numpy(), comparison_size(classifier.image_size)),
             jpeg=_thumbnail(image),

@@ -19,6 +19,8 @@ Metrics = Mapping[str, Any]
 
 READABLE = 20
 """With more classes than this, the confusion has no counts in its cells."""
+DRAWN = 100
+"""Of more classes than this, the confusion shows those with the most mistakes."""
 
 FIRST, SECOND, MUTED = "var(--series-1)", "var(--series-2)", "var(--muted)"
 
@@ -116,13 +118,14 @@ def confusion() -> Spec | None:
     known = read_classes() if paths.CLASSES.is_file() else sorted({*table["actual"], *table["predicted"]})
     counts = table.groupby(["actual", "predicted"]).size().reset_index(name="photos")
     counts["share"] = counts["photos"] / counts.groupby("actual")["photos"].transform("sum")
-    rows = records(counts)
+    few = _most_mistaken(counts, known)
+    rows = records(counts[counts["actual"].isin(few) & counts["predicted"].isin(few)])
     axes: dict[str, Spec] = {
-        "x": {"field": "predicted", "type": "nominal", "sort": known, "title": "predicted class"},
-        "y": {"field": "actual", "type": "nominal", "sort": known, "title": "actual class"},
+        "x": {"field": "predicted", "type": "nominal", "sort": few, "title": "predicted class"},
+        "y": {"field": "actual", "type": "nominal", "sort": few, "title": "actual class"},
     }
     for axis in axes.values():
-        axis |= {"scale": {"domain": known}, "axis": {"labelLimit": 90, "domain": False, "ticks": False}}
+        axis |= {"scale": {"domain": few}, "axis": {"labelLimit": 90, "domain": False, "ticks": False}}
     axes["x"]["axis"] |= {"labelAngle": -50}
     tooltip = [{"field": name, "type": kind} for name, kind in (("actual", "nominal"), ("predicted", "nominal"))]
     tooltip.append({"field": "photos", "type": "quantitative"})
@@ -141,7 +144,7 @@ def confusion() -> Spec | None:
             },
         }
     ]
-    if len(known) <= READABLE:
+    if len(few) <= READABLE:
         ink = {"condition": {"test": "datum.share > 0.55", "value": "var(--paper)"}, "value": "var(--ink)"}
         layers.append(
             {
@@ -149,12 +152,23 @@ def confusion() -> Spec | None:
                 "encoding": {**axes, "text": {"field": "photos"}, "color": ink, "tooltip": tooltip},
             }
         )
-        size: Spec = {"height": 40 + 26 * len(known)}
+        size: Spec = {"height": 40 + 26 * len(few)}
     else:
         size = {"width": {"step": 15}, "height": {"step": 15}}
     right = int(counts.loc[counts["actual"] == counts["predicted"], "photos"].sum())
     text = f"Confusion matrix of {len(table)} test photos in {len(known)} classes; {right} lie on the diagonal"
+    if len(few) < len(known):
+        text += f". Shown are the {len(few)} classes with the most mistakes"
     return _chart(text, rows, {**size, "layer": layers})
+
+
+def _most_mistaken(counts: pd.DataFrame, known: list[str]) -> list[str]:
+    """At most :data:`DRAWN` classes, those with the most mistakes, in their usual order."""
+    wrong = counts[counts["actual"] != counts["predicted"]]
+    mistakes = wrong.groupby("actual")["photos"].sum().add(wrong.groupby("predicted")["photos"].sum(), fill_value=0)
+    ranked = sorted(known, key=lambda name: -mistakes.get(name, 0))
+    kept = set(ranked[:DRAWN])
+    return [name for name in known if name in kept]
 
 
 def reliability() -> Spec | None:
