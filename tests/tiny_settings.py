@@ -94,6 +94,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "scored_photos": 32,
         "faithfulness_photos": 3,
         "faithfulness_steps": 3,
+        "faithfulness_fillings": ["blur"],
         "bootstrap_samples": 2000,
         "seed": 0,
     },

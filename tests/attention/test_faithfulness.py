@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vit_atlas.attention.faithfulness import blurred, deletion_insertion
+from vit_atlas.attention.faithfulness import blurred, deletion_insertion, filling
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.models.classifier import Classifier
 
@@ -61,6 +61,18 @@ def test_each_point_is_a_forward_pass_of_the_changed_photo() -> None:
         expected = model(changed).logits.softmax(dim=1)[0, trace.targets[0]]
     assert curves.deletion[0, 1] == pytest.approx(float(expected), abs=1e-6)
     assert sum(ticks) == 2
+
+
+def test_two_fillings_are_averaged() -> None:
+    maps = np.random.default_rng(0).random((2, 4, 4))
+    blur, mean, both = (
+        deletion_insertion(_corner_pass(), maps, 2, fillings=names)
+        for names in (("blur",), ("mean",), ("blur", "mean"))
+    )
+    assert not np.allclose(blur.deletion, mean.deletion)
+    np.testing.assert_allclose(both.deletion, (blur.deletion + mean.deletion) / 2)
+    np.testing.assert_allclose(both.insertion, (blur.insertion + mean.insertion) / 2)
+    assert float(filling(_corner_pass().pixels, "mean").std(dim=(2, 3)).max()) < 1e-6
 
 
 def test_blur_keeps_brightness_and_removes_detail() -> None:

@@ -4,7 +4,7 @@ References:
     Petsiuk, Das and Saenko 2018, RISE (deletion and insertion), https://arxiv.org/abs/1806.07421
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +28,9 @@ class Curves:
     shares: Array
     """(steps + 2,) share of patches changed: 0, ..., 1."""
     deletion: Array
-    """(M, steps + 2) probability while the map's highest patches are blurred."""
+    """(M, steps + 2) probability while the map's highest patches are taken away."""
     insertion: Array
-    """(M, steps + 2) probability while the blurred photo gets the map's highest patches back."""
+    """(M, steps + 2) probability while the photo without detail gets the map's highest patches back."""
 
     @property
     def deletion_auc(self) -> Array:
@@ -53,7 +53,18 @@ def blurred(pixels: Tensor) -> Tensor:
     return gaussian_blur(pixels, [side, side], [sigma, sigma])
 
 
-def deletion_insertion(trace: Pass, maps: Array, steps: int, tick: Callable[[int], object] | None = None) -> Curves:
+def filling(pixels: Tensor, name: str) -> Tensor:
+    """What stands in the place of patches that are taken away: ``blur``, see :func:`blurred`, or ``mean`` colour."""
+    return blurred(pixels) if name == "blur" else pixels.mean(dim=(-2, -1), keepdim=True).expand_as(pixels)
+
+
+def deletion_insertion(
+    trace: Pass,
+    maps: Array,
+    steps: int,
+    tick: Callable[[int], object] | None = None,
+    fillings: Sequence[str] = ("blur",),
+) -> Curves:
     """Deletion and insertion curves of ``maps`` (M, rows, columns) for the one photo of ``trace``.
 
     Args:
@@ -61,20 +72,27 @@ def deletion_insertion(trace: Pass, maps: Array, steps: int, tick: Callable[[int
         maps: patches are taken in the order of their value; equal ones in reading order.
         steps: points between none and all of the patches.
         tick: called with the number of photos after every forward pass, for a progress bar.
+        fillings: see :func:`filling`; the curves are their mean, so that no one filling decides.
     """
     shares = np.linspace(0, 1, steps + 2)
-    soft = blurred(trace.pixels)
+    curves = [_curves(trace, maps, shares, filling(trace.pixels, name), tick) for name in fillings]
+    deletion, insertion = (np.mean(values, axis=0) for values in zip(*curves, strict=True))
+    return Curves(shares, deletion, insertion)
+
+
+def _curves(
+    trace: Pass, maps: Array, shares: Array, soft: Tensor, tick: Callable[[int], object] | None
+) -> tuple[Array, Array]:
+    """Deletion and insertion (M, steps + 2) where ``soft`` stands in the place of what is taken away."""
+    steps = len(shares) - 2
     masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(trace.pixels.device)
     full = functional.interpolate(masks[:, None], size=trace.pixels.shape[-2:], mode="nearest")
     deleted = _probabilities(trace, trace.pixels, soft, full, tick)
     inserted = _probabilities(trace, soft, trace.pixels, full, tick)
     ends = _probabilities(trace, trace.pixels, soft, torch.stack([torch.zeros_like(full[0]), torch.ones_like(full[0])]))
     whole, none = (np.full((len(maps), 1), end) for end in ends)
-    return Curves(
-        shares=shares,
-        deletion=np.hstack([whole, deleted.reshape(len(maps), steps), none]),
-        insertion=np.hstack([none, inserted.reshape(len(maps), steps), whole]),
-    )
+    deletion = np.hstack([whole, deleted.reshape(len(maps), steps), none])
+    return deletion, np.hstack([none, inserted.reshape(len(maps), steps), whole])
 
 
 def _highest(values: Array, share: float) -> Tensor:

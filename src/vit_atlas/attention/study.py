@@ -186,13 +186,14 @@ def faithfulness_table(
         count = min(settings.faithfulness_photos, len(tested.photos))
         picked = np.random.default_rng(settings.seed).choice(len(tested.photos), size=count, replace=False)
         names = [name for name in maps.maps if METHODS[name].ranks_patches]
-        total = count * len(names) * settings.faithfulness_steps * 2
+        total = count * len(names) * settings.faithfulness_steps * 2 * len(settings.faithfulness_fillings)
         with tqdm(total=total, desc="Deletion and insertion", unit="view") as bar:
             for index in sorted(picked):
                 photo = tested.photos[int(index)]
                 trace = run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False)
                 values = np.stack([maps.maps[name][index] for name in names])
-                curves = deletion_insertion(trace, values, settings.faithfulness_steps, bar.update)
+                steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
+                curves = deletion_insertion(trace, values, steps, bar.update, fillings)
                 rows += _areas(photo.image_id, names, curves)
     return pd.DataFrame(rows, columns=["image_id", "method", "deletion", "insertion"])
 

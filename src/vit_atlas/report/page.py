@@ -14,7 +14,7 @@ from vit_atlas.report.facts import facts, why_captions, why_photos
 from vit_atlas.report.gallery import gallery, left_out, mistakes, read_gallery
 from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
-from vit_atlas.report.result import effects, headline, missing_parts, numbers
+from vit_atlas.report.result import effects, faithfulness_note, headline, missing_parts, numbers
 from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
@@ -69,6 +69,7 @@ def render_report(settings: Settings) -> str:
             "distance": charts.similarity_by_distance(),
         },
         scores=charts.method_scores(metrics.get("attention", {})),
+        faithfulness_note=faithfulness_note(metrics.get("attention", {})),
         interventions=metrics.get("interventions", {}),
         answers=charts.intervention_accuracy(metrics.get("interventions", {})),
         effects=effects(metrics.get("interventions", {})),

@@ -8,6 +8,9 @@ from vit_atlas.estimates import Estimate
 
 Metrics = Mapping[str, Any]
 
+RANKED = 0.05
+"""Half-width of an interval up to which methods are ranked by deletion and insertion."""
+
 STAGES = {
     "prepare": "prepare",
     "evaluate": "evaluate",
@@ -97,6 +100,17 @@ def effects(interventions: Metrics) -> list[tuple[str, str]]:
     }
     known = {key: Estimate.read(interventions, key) for key in names}
     return [(names[key], f"{estimate:+.3f}") for key, estimate in known.items() if estimate is not None]
+
+
+def faithfulness_note(attention: Metrics) -> str:
+    """Say how exact the scores by deletion and insertion are, and whether methods can be ranked by them; or nothing."""
+    estimates = [Estimate.read(attention, key) for key in attention if key.endswith(".faithfulness")]
+    halves = [(one.high - one.low) / 2 for one in estimates if one and one.low is not None and one.high is not None]
+    if not halves:
+        return ""
+    text = f"By deletion and insertion, on {attention.get('photos_faithfulness')} photos, the interval's half-width is"
+    verdict = "methods cannot be ranked by it" if max(halves) > RANKED else "it can rank methods that lie further apart"
+    return f"{text} up to {max(halves):.2f}: {verdict}."
 
 
 def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any) -> list[str]:

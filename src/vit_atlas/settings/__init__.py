@@ -195,6 +195,8 @@ class AttentionSettings(Section):
     """How many of those also go through deletion and insertion: by far the slowest score."""
     faithfulness_steps: Count
     """Points of a deletion or insertion curve, besides its ends."""
+    faithfulness_fillings: Annotated[tuple[Literal["blur", "mean"], ...], Field(min_length=1)]
+    """What stands in the place of patches that are taken away: `blur`, `mean` colour, or both, which are averaged."""
     bootstrap_samples: Resamples
     """Resamples behind every 95 % interval."""
     seed: Seed
