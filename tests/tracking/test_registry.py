@@ -4,9 +4,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.comparison.conftest import predictions
 from vit_atlas.io.files import write_json
 from vit_atlas.tracking import Mirrored, mirror
 from vit_atlas.tracking.client import RESULT_TAG
@@ -47,6 +49,32 @@ def test_the_champion_changes_only_for_more_than_the_interval(
     assert "--champion" in said
     assert reach(project, 0.78, low=0.71) == "3"
     assert champion() == "3"
+
+
+def measured(project: Finished, right: np.ndarray, mass: float) -> str | None:
+    """A new result by photo; by its interval alone none of these is better than another."""
+    table = predictions(right)
+    table.to_csv("build/predictions.csv", index=False)
+    Path("build/attention").mkdir(exist_ok=True)
+    table.assign(method="relevance", mass=mass + 0.05 * (np.arange(len(right)) % 2)).to_csv(
+        "build/attention/scores.csv", index=False
+    )
+    return reach(project, float(right.mean()), low=0.1)
+
+
+def test_the_champion_is_chosen_photo_by_photo_and_must_not_look_worse(
+    project: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numbers = np.arange(60)
+    assert measured(project, numbers % 3 != 0, mass=0.8) == "1"
+    assert measured(project, (numbers % 3 != 1) | (numbers == 1), mass=0.8) == "2"
+    assert champion() == "1", "other photos are right, hardly more of them"
+    assert measured(project, numbers % 12 != 0, mass=0.1) == "3"
+    assert champion() == "1"
+    assert "looks worse by relevance.mass" in capsys.readouterr().err
+    assert measured(project, (numbers % 3 != 0) | (numbers % 2 == 0), mass=0.8) == "4"
+    assert champion() == "4"
+    assert "paired by photo, and no map score is worse" in capsys.readouterr().err
 
 
 def test_mirroring_again_registers_and_decides_nothing(project: Finished, capsys: pytest.CaptureFixture[str]) -> None:

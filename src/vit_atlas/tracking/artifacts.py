@@ -22,6 +22,9 @@ TOP = {
 }
 """Files that lie beside the folders, not in one: only those does MLflow's comparison of runs show side by side."""
 
+BY_PHOTO = (paths.PREDICTIONS, paths.ATTENTION_DATA / "scores.csv")
+"""Tables in ``tables/`` by which a later result is compared with this one."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -87,7 +90,7 @@ def _plots() -> list[Artifact]:
 
 def _others() -> list[Artifact]:
     found = [Artifact(path, "metrics", path.name) for path in sorted(Path("metrics").glob("*.json"))]
-    found += [Artifact(path, "tables", path.name) for path in (paths.HISTORY, paths.PREDICTIONS)]
+    found += [Artifact(path, "tables", path.name) for path in (paths.HISTORY, *BY_PHOTO)]
     found += [Artifact(Path(name), "settings", name) for name in ("params.yaml", "dvc.yaml", "data.dvc")]
     # Complete only after the report's stage has ended.
     found.append(Artifact(Path("dvc.lock"), "settings", "dvc.lock", may_change=True))

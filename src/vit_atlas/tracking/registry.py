@@ -3,11 +3,12 @@
 Results on other classes have a registered model of their own: own photos after the sample do not leave the sample's
 champion in service for them. Results with the same model, measured on the same photos, share a version.
 
-The alias moves by itself only when the new model is better beyond chance, as far as two results can tell that: when the
-low end of the new model's 95 % interval of test accuracy lies above the champion's accuracy, on the same test photos.
-Test accuracy is the number chosen because every result has it with a bootstrap interval, on photos that neither
-training nor the choice of the epoch saw. Choosing by it makes the champion's number a little too good; asking for more
-than the interval keeps that small. A paired comparison would be sharper, but runs do not keep each other's predictions.
+The alias moves by itself only when `vit-atlas compare` calls the new model better on accuracy and no map score
+worse: the same test, paired by photo and corrected for the number of rows, on the tables of the champion's run.
+Where that run lacks them, or the test photos are too few for it, the low end of the new model's 95 % interval of test
+accuracy must lie above the champion's accuracy. Accuracy is the number chosen because every result has it, on photos
+that neither training nor the choice of the epoch saw. Choosing by it makes the champion's number a little too good;
+asking for more than chance keeps that small.
 
 Results on other test photos cannot be compared at all: the alias stays, one sentence says so, and ``vit-atlas track
 --champion`` moves it by hand.
@@ -15,16 +16,24 @@ Results on other test photos cannot be compared at all: the alias stays, one sen
 A version is decided on once. Whoever moves the alias by hand afterwards has the last word.
 """
 
+import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from vit_atlas.errors import AtlasError
 from vit_atlas.estimates import Estimate
+from vit_atlas.tracking.artifacts import BY_PHOTO
 from vit_atlas.tracking.client import RESULT_TAG, Connection
 from vit_atlas.tracking.result import Result
+
+if TYPE_CHECKING:
+    from vit_atlas.comparison.compare import Comparison
 
 CHAMPION = "champion"
 VERDICT_TAG = "vit_atlas.verdict"
@@ -33,8 +42,8 @@ MODEL_ID_TAG = "vit_atlas.model_id"
 CLASSES_SHOWN = 20
 NUMBERS = ("accuracy", "accuracy_low", "accuracy_high")
 DESCRIPTION = (
-    "Photo classifiers by vit-atlas for {classes}. The alias `champion` moves only when the low end of a new version's "
-    "95 % interval of test accuracy is above the champion's accuracy on the same test photos.\n\n"
+    "Photo classifiers by vit-atlas for {classes}. The alias `champion` moves only when a new version is better beyond "
+    "chance on the same test photos, and its maps look no worse.\n\n"
     'Ask it: `mlflow models serve -m "models:/{name}@champion" --env-manager local -p 5001`, then POST '
     '`{{"inputs": ["<a photo in base64>"]}}` to `/invocations`.'
 )
@@ -81,7 +90,7 @@ def register(
     if VERDICT_TAG in tags and not make_champion:
         return Registered(name, number, None)
     champion = _champion(client, name)
-    moves, sentence = decide(name, number, tags, champion)
+    moves, sentence = decide(name, number, tags, champion, _compare(client, champion, number, tags))
     if make_champion:
         moves, sentence = True, f"version {number} of {name} is its champion: chosen by hand"
     if moves:
@@ -91,8 +100,18 @@ def register(
     return Registered(name, number, sentence)
 
 
-def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tuple[bool, str]:
-    """Say whether version ``number`` becomes the champion, and why; ``champion`` is the version that is, or None."""
+def decide(
+    name: str, number: str, tags: Mapping[str, str], champion: Any, compared: "Comparison | None" = None
+) -> tuple[bool, str]:
+    """Say whether a version becomes the champion, and why.
+
+    Args:
+        name: of the registered model.
+        number: of the version.
+        tags: of the version.
+        champion: the version that is champion, or None.
+        compared: the two, photo by photo; None where that cannot be had, and intervals decide.
+    """
     if champion is None:
         return True, f"version {number} of {name} is its champion: there was none"
     old, held = str(champion.version), champion.tags
@@ -104,6 +123,8 @@ def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tu
         return False, f"version {number} of {name} cannot be compared, a test accuracy is missing: {by_hand}"
     if DATA_TAG not in tags or tags[DATA_TAG] != held.get(DATA_TAG):
         return False, f"version {number} of {name} was measured on other test photos than the champion: {by_hand}"
+    if compared is not None:
+        return _by_photo(f"version {number} of {name}", old, compared, by_hand)
     low, best = float(tags["accuracy_low"]), float(held["accuracy"])
     if low > best:
         return True, (
@@ -114,6 +135,42 @@ def decide(name: str, number: str, tags: Mapping[str, str], champion: Any) -> tu
         f"version {number} of {name} is not better beyond chance: the low end of its interval, {low:.3f}, is not above "
         f"the champion's accuracy, {best:.3f}: {by_hand}"
     )
+
+
+def _by_photo(version: str, old: str, compared: "Comparison", by_hand: str) -> tuple[bool, str]:
+    accuracy = next(row for row in compared.rows if row.name == "accuracy")
+    said = f"accuracy {accuracy.difference:+.3f} against version {old}, paired by photo"
+    looks = [row.name for row in compared.rows if row.part == "attention" and row.verdict == "worse"]
+    if accuracy.verdict != "better":
+        return False, f"{version} is not better beyond chance: {said}: {by_hand}"
+    if looks:
+        return False, f"{version} is better ({said}) but looks worse by {', '.join(looks)}: {by_hand}"
+    return True, f"{version} is its new champion: {said}, and no map score is worse"
+
+
+def _compare(client: Any, champion: Any, number: str, tags: Mapping[str, str]) -> "Comparison | None":
+    """Compare the folder's result with the champion's, by the tables in the champion's run; None without them."""
+    if champion is None or str(champion.version) == number or tags.get(DATA_TAG) != champion.tags.get(DATA_TAG):
+        return None
+    from mlflow import MlflowException
+
+    from vit_atlas.comparison.compare import compare_results
+    from vit_atlas.comparison.results import Result as Side
+
+    with tempfile.TemporaryDirectory() as scratch:
+        for path in BY_PHOTO:
+            folder = Path(scratch) / path.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            # A run without maps has no scores.
+            with contextlib.suppress(MlflowException, OSError):
+                client.download_artifacts(champion.run_id, f"tables/{path.name}", str(folder))
+                (folder / "tables" / path.name).replace(folder / path.name)
+        old, new = Side(f"version {champion.version}", Path(scratch)), Side(f"version {number}", Path())
+        try:
+            compared = compare_results(old, new)
+        except AtlasError:
+            return None
+    return compared if compared.photos else None
 
 
 def _make_model(client: Any, name: str, classes: Sequence[str]) -> None:
