@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vit_atlas.attention.lrp import RelevanceRules
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.attention.passes import Pass
 from vit_atlas.attention.recorder import LayerRecord
@@ -219,6 +220,33 @@ def gradcam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
     values = torch.einsum("bd,bnd->bn", weights, normed[0].detach()[:, patches]).clamp(min=0)
     values = values - values.amin(dim=1, keepdim=True)
     return (values / (values.amax(dim=1, keepdim=True) + 1e-7)).unflatten(-1, trace.layout.grid)
+
+
+def attnlrp(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
+    """AttnLRP: the class's logit, handed down layer by layer to the pixels so that its sum is kept; each patch's sum.
+
+    It runs the model once more, forwards and backwards, and needs nothing of the pass. Linear layers follow the epsilon
+    rule; the paper's gamma rule for them, which has to be tuned for each model, is left out. What speaks against the
+    class (negative relevance) is cut at zero, since maps are not negative.
+
+    References:
+        Achtibat et al. 2024, AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers,
+        https://arxiv.org/abs/2402.05602
+    """
+    del options
+    return patch_relevance(trace).clamp(min=0)
+
+
+def patch_relevance(trace: Pass) -> Tensor:
+    """AttnLRP's relevance of every patch (B, rows, columns), negative where it speaks against the class."""
+    with torch.enable_grad():
+        pixels = trace.pixels.detach().clone().requires_grad_()
+        with RelevanceRules():
+            logits = trace.classifier.model(pixels).logits
+        (gradient,) = torch.autograd.grad(logits.gather(1, trace.targets[:, None]).sum(), pixels)
+    relevance = (pixels.detach() * gradient).sum(dim=1)
+    (rows, columns), (height, width) = trace.layout.grid, trace.layout.patch
+    return relevance.unflatten(2, (columns, width)).unflatten(1, (rows, height)).sum(dim=(2, 4))
 
 
 def gaussian(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
