@@ -34,9 +34,9 @@ class RelevanceRules(TorchFunctionMode):
             query, key, value = (_scaled(tensor, share) for tensor, share in zip(args, (0.25, 0.25, 0.5), strict=False))
             return func(query, key, value, *args[3:], **options)
         if name == "layer_norm":
-            return _norm(*args, centred=True, **options)
+            return _norm(True, *args, **options)
         if name == "rms_norm":
-            return _norm(*args, centred=False, **options)
+            return _norm(False, *args, **options)
         output = func(*args, **options)
         if name in ACTIVATIONS:
             return args[0] * (output / (args[0] + 1e-10)).detach()
@@ -59,7 +59,7 @@ class _Scaled(torch.autograd.Function):
 
 
 def _scaled(tensor: Tensor, share: float) -> Tensor:
-    scaled: Tensor = _Scaled.apply(tensor, share)  # type: ignore[no-untyped-call]
+    scaled: Tensor = _Scaled.apply(tensor, share)
     return scaled
 
 
@@ -68,12 +68,12 @@ def _is_activation(value: Any) -> bool:
 
 
 def _norm(
+    centred: bool,
     states: Tensor,
     shape: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float | None = None,
-    centred: bool = True,
 ) -> Tensor:
     """Layer norm, or RMS norm where not ``centred``, with the deviation as a constant."""
     axes = tuple(range(-len(shape), 0))
