@@ -76,6 +76,8 @@ class Study:
     """Of the scored photos' patch tokens; of the drawn photos' where none was scored."""
     diagnoses: list[Diagnosis]
     """Outliers of the last layer, one a scored photo."""
+    readout: str = "the head reads the class token"
+    """Where all maps start: how the head reads the tokens."""
 
     def save(self, folder: Path, drawn: int) -> None:
         """Write :meth:`tables` as ``scores.csv``, ``outliers.csv`` and ``study.json`` into ``folder``."""
@@ -96,6 +98,7 @@ class Study:
         outliers = pd.DataFrame(rows, columns=["outliers", *columns])
         facts = {
             "photos_drawn": drawn,
+            "readout": self.readout,
             "excluded": self.tested.excluded,
             "too_small": self.tested.too_small,
             "choice": asdict(self.choice),
@@ -129,7 +132,9 @@ def run_study(
     scores = score_table(tested, maps, choice)
     faithfulness = faithfulness_table(classifier, tested, maps, settings)
     norms = norm_histogram(maps.norms if maps is not None else _norms(classifier, manifest.find(drawn)))
-    return Study(choice, tested, maps, scores, faithfulness, norms, _diagnoses(tested, maps, norms))
+    return Study(
+        choice, tested, maps, scores, faithfulness, norms, _diagnoses(tested, maps, norms), classifier.readout.sentence
+    )
 
 
 def choose(classifier: Classifier, manifest: Manifest, settings: AttentionSettings, options: MapOptions) -> Choice:

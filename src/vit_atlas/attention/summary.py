@@ -60,6 +60,7 @@ def study_metrics(
     """
     photos, choice = scores.drop_duplicates("image_id"), study["choice"]
     metrics: Metrics = {
+        "readout": study.get("readout"),
         "photos_drawn": study["photos_drawn"],
         "photos_scored": len(photos),
         "photos_right": int(photos["correct"].astype(bool).sum()),

@@ -1,6 +1,7 @@
 """What the atlas page needs to let a reader point at any patch: all attention of the drawn photos, packed.
 
-``explorer.npz`` holds, for P photos, L layers, H heads and S special tokens (the class token first):
+``explorer.npz`` holds, for P photos, L layers, H heads and S starting points (what the head reads first, then
+the special tokens):
 
 - ``special`` (P, L, H, S, rows, columns): where each special token looks, in every head;
 - ``patches`` (P, L, cells, cells): where every patch looks, mean over heads, in every layer;
@@ -27,6 +28,7 @@ from vit_atlas.io.arrays import pack_maps, write_arrays
 from vit_atlas.io.files import write_json
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import Size, TokenLayout
+from vit_atlas.models.readout import Readout
 from vit_atlas.page_data.thumbnails import outline, save_thumbnail
 
 Array = np.ndarray
@@ -90,7 +92,7 @@ class AttentionPage:
         content = {
             "photos": self._photos,
             "methods": {name: METHODS[name].label for name in methods},
-            "special": special_names(self._classifier.model.config, layout),
+            "special": special_names(self._classifier.model.config, layout, self._classifier.readout),
             "layers": layers,
             "heads": heads,
             "layer": self._layer % layers,
@@ -109,7 +111,11 @@ def pack_pass(trace: Pass, layer: int) -> dict[str, Array]:
     cell = cell_side(trace.layout.grid, count + trace.records[0].query.shape[1])
     prefix = trace.layout.prefix_tokens
     for index, record in enumerate(trace.records):
-        special.append(trace.on_grid(record.rows(range(prefix)))[0].detach().cpu().numpy())
+        tokens = trace.on_grid(record.rows(range(prefix)))[0].detach().cpu().numpy()
+        if trace.readout.token != 0:
+            read = trace.block_rows(index)[0, :, None].detach().cpu().numpy()
+            tokens = np.concatenate([read, tokens], axis=1)
+        special.append(tokens)
         mean = record.head_mean()[0, prefix:, prefix:].detach().cpu().numpy()
         patches.append(to_cells(mean, trace.layout.grid, cell))
         if index == layer % count:
@@ -153,9 +159,14 @@ def to_cells(attention: Array, grid: Size, cell: int) -> Array:
     return values.reshape(cells, cells)
 
 
-def special_names(config: Any, layout: TokenLayout) -> list[str]:
-    """What the tokens before the first patch are."""
-    names = ["class token"]
+def special_names(config: Any, layout: TokenLayout, readout: Readout) -> list[str]:
+    """What the map can start from: what the head reads, then the tokens before the first patch."""
+    names = ["class token"] if layout.prefix_tokens else []
     if config.model_type == "deit":
         names.append("distillation token")
-    return names + [f"register {number + 1}" for number in range(layout.prefix_tokens - len(names))]
+    names += [f"register {number + 1}" for number in range(layout.prefix_tokens - len(names))]
+    if readout.token == 0:
+        return names
+    if names and not readout.reads_class_token:
+        names[0] += " (not read by the head)"
+    return [f"{readout.kind} (what the head reads)", *names]

@@ -250,7 +250,7 @@ def _photo_figure(one: Explained, study: Study, layer: int) -> Figure:
     share = None if one.mask is None else object_share(one.mask, heads.shape[1:])
     note = describe(diagnose(one.maps.norms[0, -1], study.norms.thresholds[-1], heads.mean(axis=0), share))
     count = len(one.rows)
-    title = f"class-token attention, layer {layer % count + 1} of {count}; {note}"
+    title = f"attention ({study.readout}), layer {layer % count + 1} of {count}; {note}"
     return draw_photo(one.image, heads.mean(axis=0), heads, one.guess, title)
 
 
