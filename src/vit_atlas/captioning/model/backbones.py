@@ -19,6 +19,7 @@ from vit_atlas.io.plain import canonical_json
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.models.geometry import Size, token_layout
 from vit_atlas.models.hub import quiet
+from vit_atlas.models.trunk import kind_of
 from vit_atlas.settings import CaptionerSettings
 
 FITTED = ("vit", "deit")
@@ -103,6 +104,12 @@ def make_backbone(settings: CaptionerSettings) -> Backbone:
     if settings.backbone == "efficientnet_lite2":
         return EfficientNetBackbone.fetch(settings.image_size)
     classifier = load_finetuned()
+    model = classifier.model
+    if model.base_model is model or not hasattr(model.config, "num_hidden_layers"):
+        raise AtlasError(
+            f"captioner.backbone is {settings.backbone}, which looks through model.name, and a {kind_of(model)} model "
+            "hands on no token states of its layers: set captioner.backbone to efficientnet_lite2, or use captioner=none"
+        )
     size, patch = classifier.image_size, classifier.layout.patch
     if settings.image_size:
         size = (settings.image_size // patch[0] * patch[0], settings.image_size // patch[1] * patch[1])
