@@ -15,6 +15,10 @@ Size = tuple[int, int]
 """Height and width."""
 
 
+MOST_SPECIAL = 16
+"""Entries of a table of positions that special tokens may have."""
+
+
 @dataclass(frozen=True)
 class TokenLayout:
     """The order of a model's tokens: ``prefix_tokens`` special ones, then the patches row by row."""
@@ -113,10 +117,17 @@ def position_embedding(model: Any) -> Tensor:
     Args:
         model: a Hugging Face model, with or without a head.
     """
-    layout = token_layout(model.config)
-    parameter = model.base_model.embeddings.position_embeddings.detach()[0]
-    # Register tokens have no position embedding, so what precedes the patches is counted from the end.
-    return parameter[-layout.patches :].reshape(*layout.grid, -1)
+    grid = grid_of(native_size(model), patch_of(model))
+    patches = grid[0] * grid[1]
+    for name, table in model.named_parameters():
+        if "pos" in name and table.ndim > 1 and 0 <= table.numel() // table.shape[-1] - patches <= MOST_SPECIAL:
+            # Register tokens have no position embedding, so what precedes the patches is counted from the end.
+            return table.detach().reshape(-1, table.shape[-1])[-patches:].reshape(*grid, -1)
+    kind = getattr(model.config, "architecture", None) or model.config.model_type
+    raise AtlasError(
+        f"a {kind} model has no table of position embeddings (it turns queries and keys by position, or adds a bias to "
+        "attention), so there is nothing that embed-viz can compare"
+    )
 
 
 def _prefix_tokens(config: Any) -> int:

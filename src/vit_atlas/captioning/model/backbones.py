@@ -107,8 +107,9 @@ def make_backbone(settings: CaptionerSettings) -> Backbone:
     model = classifier.model
     if model.base_model is model or not hasattr(model.config, "num_hidden_layers"):
         raise AtlasError(
-            f"captioner.backbone is {settings.backbone}, which looks through model.name, and a {kind_of(model)} model "
-            "hands on no token states of its layers: set captioner.backbone to efficientnet_lite2, or use captioner=none"
+            f"captioner.backbone is {settings.backbone}, which looks through model.name, and a {kind_of(model)} "
+            "model hands on no token states of its layers: set captioner.backbone to efficientnet_lite2, or use "
+            "captioner=none"
         )
     size, patch = classifier.image_size, classifier.layout.patch
     if settings.image_size:
