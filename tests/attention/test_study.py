@@ -17,9 +17,10 @@ from vit_atlas.attention.maps import MapOptions
 from vit_atlas.attention.methods import METHODS, SCORES, without_baselines
 from vit_atlas.attention.scores import best_threshold, score_photo
 from vit_atlas.attention.study import Study, run_study
-from vit_atlas.attention.summary import class_table, study_metrics, summarise
+from vit_atlas.attention.summary import class_table, pair_metrics, study_metrics, summarise
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.frames import write_csv
 from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
@@ -27,7 +28,13 @@ from .conftest import Project, make_project
 NAMES = list(METHODS)
 
 SETTINGS = tiny(
-    AttentionSettings, scored_photos=20, faithfulness_photos=2, faithfulness_steps=2, bootstrap_samples=200, seed=3
+    AttentionSettings,
+    methods=NAMES,
+    scored_photos=20,
+    faithfulness_photos=2,
+    faithfulness_steps=2,
+    bootstrap_samples=200,
+    seed=3,
 )
 
 
@@ -194,8 +201,10 @@ def test_artefacts_are_weighted_by_outliers(project: Project) -> None:
 def test_numbers_are_the_same_from_the_files(project: Project, tmp_path: Path) -> None:
     study = run_study(project.classifier, project.manifest, SETTINGS)
     study.save(paths.ATTENTION_DATA, drawn=2)
+    pairs = pd.DataFrame([("0.png", "before_after", "rollout", 0.25)], columns=["image_id", "pair", "method", "moved"])
+    write_csv(paths.ATTENTION_DATA / "pairs.csv", pairs)
     summary = summarise(tiny_settings(attention=SETTINGS.model_dump()))
-    expected = metrics_of(study, SETTINGS)
+    expected = metrics_of(study, SETTINGS) | pair_metrics(pairs, SETTINGS)
     assert list(summary.metrics) == list(expected)
     for key, value in expected.items():
         assert summary.metrics[key] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), key
