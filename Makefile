@@ -14,6 +14,8 @@ help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup sample weights ## the whole thing on the sample photos: install, data, weights, `dvc repro`
+	dvc repro evaluate
+	@scripts/first-look
 	dvc repro
 	@echo
 	@echo "Done. Where to look:"
@@ -71,5 +73,5 @@ lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock (HASH
 	    mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
-	rm -rf build report/index.html plots/embeddings plots/attention plots/captions plots/interventions.png plots/evaluate/mistakes.png explain \
+	rm -rf build report/index.html report/first_look.html plots/embeddings plots/attention plots/captions plots/interventions.png plots/evaluate/mistakes.png explain \
 	    dvc_plots .checkpoints .trunk-cache .verify-cache

@@ -10,8 +10,6 @@ References:
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
-from scipy.signal import find_peaks
 
 from vit_atlas.attention.passes import Pass
 
@@ -66,6 +64,9 @@ def outlier_threshold(logs: Array) -> float | None:
         The norm, or None where the histogram has one mode only, where the valley is shallow, or where the second mode
         holds less than :data:`SMALLEST_SHARE` or more than :data:`LARGEST_SHARE` of the tokens.
     """
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import find_peaks
+
     if np.ptp(logs) == 0:
         return None
     counts, edges = np.histogram(logs, bins=BINS)

@@ -10,8 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from torchmetrics.functional.text import bleu_score
-
 from vit_atlas.captioning.model.vocabulary import words_of
 
 TEXTS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "cider", "exact_match")
@@ -31,6 +29,8 @@ def text_scores(captions: Sequence[str], references: Sequence[Sequence[str]]) ->
         captions: one for each photo.
         references: what people wrote about each photo; case and punctuation do not count.
     """
+    from torchmetrics.functional.text import bleu_score
+
     written = [words_of(caption) for caption in captions]
     expected = [[words_of(text) for text in texts] for texts in references]
     plain = [" ".join(words) for words in written]

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics.functional.text import bleu_score
 from transformers import TrainerControl
 
 from vit_atlas.captioning.model.captioner import SearchOptions, Vocabulary, vocabulary_of, write_captions
@@ -103,6 +102,8 @@ def validate(
     model: CaptionLoss, val: CaptionedFeatures, vocabulary: Vocabulary, device: torch.device
 ) -> dict[str, float]:
     """``eval_loss`` and ``eval_bleu4`` of ``model`` on up to :data:`SELECTION_PHOTOS` photos, spread over the split."""
+    from torchmetrics.functional.text import bleu_score
+
     model.eval()
     count = min(len(val), SELECTION_PHOTOS)
     chosen = [index * len(val) // count for index in range(count)]
