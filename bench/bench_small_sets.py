@@ -117,7 +117,7 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
         settings.augment, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, seed
     )
     train, held_out = AugmentedPhotos(photos.train, augmentation), Manifest(join(photos.val, photos.test))
-    parts = split(classifier.model, int(own.trainable_blocks))
+    parts = split(classifier.model, int(own.trainable_blocks), classifier.image_size)
     shape = (classifier.layout.tokens, classifier.model.config.hidden_size)
     views, others = trunk_tokens(
         parts.trunk, train, PlainPhotos(held_out, processor), views=1, shape=shape, workers=0,
