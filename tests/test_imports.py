@@ -22,8 +22,8 @@ NEVER = {
 }
 """Slow to import, and needed by a part of a stage at most: they are imported there."""
 
-LIGHT = ("prepare", "metrics", "report")
-UNDRAWN = ("finetune", "repeat")
+LIGHT = ("prepare", "metrics")
+UNDRAWN = ("finetune", "repeat", "caption_train")
 BARRED = {
     "light": (LIGHT, NEVER | TORCH),
     "undrawn": (UNDRAWN, NEVER | {"matplotlib"}),
