@@ -1,4 +1,4 @@
-"""attn-viz: where the class token looks, drawn on chosen photos and scored on test photos that have a mask."""
+"""attn-viz: where what the head reads looks, drawn on chosen photos and scored on test photos that have a mask."""
 
 from vit_atlas.attention.photos import choose_photos, read_predictions
 from vit_atlas.attention.study import run_study

@@ -96,7 +96,7 @@ class Diagnosis:
     left: float | None
     """Share of them in the left half; None without outliers."""
     attention: float
-    """Share of the class token's attention to patches that goes to them."""
+    """Share of the attention to patches that goes to them."""
 
 
 def diagnose(norms: Array, threshold: float | None, attention: Array, object_share: Array | None) -> Diagnosis:
@@ -105,7 +105,7 @@ def diagnose(norms: Array, threshold: float | None, attention: Array, object_sha
     Args:
         norms: (rows, columns) of one layer.
         threshold: of that layer.
-        attention: (rows, columns) map of the class token's attention.
+        attention: (rows, columns) map of the attention of what the head reads.
         object_share: (rows, columns) share of the object in each patch, 0..1; None without a mask.
     """
     outliers = norms > threshold if threshold is not None else np.zeros(norms.shape, bool)

@@ -164,7 +164,7 @@ def _outlier_metrics(outliers: pd.DataFrame, study: Mapping[str, Any]) -> Metric
     """Outliers of the last layer's patch tokens over all scored photos.
 
     ``share`` is of all patches; ``outside``, ``left`` (half of the photo) are of the outliers; ``attention`` is the
-    share of the class token's attention that goes to them; ``photos`` counts photos with any.
+    share of the attention that goes to them; ``photos`` counts photos with any.
     """
     some = outliers[outliers["outliers"] > 0]
     return {

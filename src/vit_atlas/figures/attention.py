@@ -91,7 +91,7 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, subt
 
     Args:
         photo: RGB, any proportions.
-        mean: (rows, columns) attention of the class token to each patch, mean over heads.
+        mean: (rows, columns) attention of what the head reads to each patch, mean over heads.
         heads: (heads, rows, columns).
         guess: names and confidence for the title.
         subtitle: second line of the title: which layer, and what else there is to say.

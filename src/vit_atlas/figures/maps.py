@@ -72,7 +72,7 @@ def draw_comparison(rows: Sequence[Row], score_name: str) -> Figure:
 
 
 def draw_layers(photo: Image.Image, maps: Array, guess: Guess) -> Figure:
-    """The class token's attention in every layer (columns) and head (rows) of one photo.
+    """The attention of what the head reads in every layer (columns) and head (rows) of one photo.
 
     Args:
         photo: RGB.

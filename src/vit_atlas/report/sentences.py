@@ -80,7 +80,7 @@ SENTENCES = (
     ),
     Sentence(
         "attention",
-        "The class token's attention is mostly on the object.",
+        "The attention that the head reads is mostly on the object.",
         "head_mean.mass",
         (
             ("share of attention inside the mask", "head_mean.mass", ".2f"),

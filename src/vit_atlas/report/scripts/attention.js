@@ -112,7 +112,7 @@
   }
 
   // Layers and heads are the attention's own, also while the map of another method is on show. Where the patch has no
-  // single heads, theirs are the class token's, and the outline is around the mean, which is what the map shows.
+  // single heads, theirs are those of the first starting point, and the outline is around the mean, which is what the map shows.
   function drawStrips(patch) {
     const shown = state.method;
     state.method = "";
@@ -122,7 +122,7 @@
     heads.mark(known ? state.head : -1);
     byId("heads-note").textContent = known
       ? ""
-      : `Of the class token. Choosing one shows the patch in layer ${common.layer + 1}, where single heads of patches are kept.`;
+      : `Of ${common.special[0]}. Choosing one shows the patch in layer ${common.layer + 1}, where single heads of patches are kept.`;
     state.method = shown;
   }
 
