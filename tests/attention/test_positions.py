@@ -1,9 +1,13 @@
 """Similarity of position embeddings against loops, and its numbers on embeddings whose answer is known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
+from transformers import AutoModelForImageClassification, BeitConfig
 
+from tests.tiny_settings import tiny_settings
 from vit_atlas.attention.positions import (
     cosine_similarities,
     dot_products,
@@ -13,7 +17,12 @@ from vit_atlas.attention.positions import (
     rank_correlation,
     similarity_by_distance,
 )
+from vit_atlas.attention.summary import summarise_embeddings
 from vit_atlas.errors import AtlasError
+from vit_atlas.paths import EMBEDDING_PLOTS
+from vit_atlas.pictures.embeddings import write_and_draw
+from vit_atlas.report import explore
+from vit_atlas.report.sentences import claims
 
 
 def _random(rows: int = 3, columns: int = 4, dimensions: int = 6) -> np.ndarray:
@@ -100,3 +109,19 @@ def test_the_page_gets_similarities_of_an_even_choice_of_patches() -> None:
     assert len(packed["curve_before_mean"]) == len(packed["curve_before_distance"])
     small = cosine_similarities(np.ones((2, 3, 4)))
     assert packed_similarities(small, small, {})["after"].shape == (2, 3, 2, 3)
+
+
+def test_a_model_without_a_table_is_measured_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BeitConfig(**sizes, image_size=32, patch_size=8, use_relative_position_bias=True)
+    model = AutoModelForImageClassification.from_config(config)
+    write_and_draw(model, model, tiles=4)
+    metrics = summarise_embeddings(tiny_settings()).metrics
+    assert metrics.pop("missing").startswith("a beit model has no table of position embeddings")
+    assert metrics == dict.fromkeys(position_metrics(np.ones((1, 1, 1)), np.ones((1, 1, 1))))
+    assert list(EMBEDDING_PLOTS.iterdir()) == []
+    assert (explore.embeddings(), explore.distance_rows()) == (None, [])
+    (claim,) = claims({"embeddings": {"missing": "no table"} | metrics})
+    assert (claim.verdict, claim.numbers) == ("cannot be said", ("no table",))

@@ -112,6 +112,16 @@ def packed_similarities(before: Array, after: Array, curves: dict[str, DistanceC
     return found
 
 
+MISSING = "missing"
+"""The key of metrics/embeddings.json that says why there is no position embedding; absent where there is one."""
+
+
+def without_table(reason: str) -> dict[str, str | None]:
+    """The content of metrics/embeddings.json for a model that has no table of position embeddings."""
+    one = np.ones((1, 1, 1))
+    return {MISSING: reason, **dict.fromkeys(position_metrics(one, one))}
+
+
 def position_metrics(before: Array, after: Array) -> dict[str, float | None]:
     """The numbers of metrics/embeddings.json from the embeddings (rows, columns, dimensions) before and after.
 

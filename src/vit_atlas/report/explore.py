@@ -102,6 +102,8 @@ def embeddings() -> dict[str, Any] | None:
     if not paths.EMBEDDINGS.is_file():
         return None
     arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
+    if not arrays:
+        return None
     before, after = arrays["before"], arrays["after"]
     same = bool((before == after).all())
     shown = {"after": after} if same else {"before": before, "after": after}
@@ -123,6 +125,8 @@ def distance_rows() -> list[dict[str, Any]]:
     if not paths.EMBEDDINGS.is_file():
         return []
     arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
+    if not arrays:
+        return []
     rows = []
     same = bool((arrays["before"] == arrays["after"]).all())
     for when in ("after",) if same else ("before", "after"):

@@ -56,6 +56,7 @@ def render_report(settings: Settings) -> str:
         masks=metrics.get("attention", {}).get("photos_scored"),
         embeddings=explore.embeddings(),
         moved=metrics.get("embeddings", {}).get("relative_change"),
+        no_positions=metrics.get("embeddings", {}).get("missing"),
         captions=captions,
         captions_on=captions_on,
         captions_warnings=metrics.get("caption", {}).get("warnings", []),

@@ -231,15 +231,13 @@ def _judged(sentence: Sentence, metrics: Metrics) -> Claim | None:
 
 
 def _close_is_similar(metrics: Metrics) -> Claim | None:
-    value = metrics.get("rank_correlation_after")
+    value, text = metrics.get("rank_correlation_after"), "Patches close to each other have similar position embeddings."
+    rule = f"the correlation is {-STRONG} or lower; above {-WEAK} it is refuted"
     if value is None:
-        return None
+        return Claim(text, "cannot be said", (metrics["missing"],), rule) if metrics.get("missing") else None
     verdict: Verdict = "supported" if value <= -STRONG else "not supported" if value >= -WEAK else "cannot be said"
     return Claim(
-        "Patches close to each other have similar position embeddings.",
-        verdict,
-        (f"rank correlation of similarity with distance {value:.2f}, over all pairs of patches",),
-        f"the correlation is {-STRONG} or lower; above {-WEAK} it is refuted",
+        text, verdict, (f"rank correlation of similarity with distance {value:.2f}, over all pairs of patches",), rule
     )
 
 
