@@ -87,6 +87,7 @@ def test_a_family_loads_and_its_maps_start_from_its_readout(name: str, tmp_path:
     settings = tiny(ModelSettings, name=str(tmp_path / "hub"), image_size=48)
     load_pretrained(settings, ["a", "b", "c"], seed=0).save(tmp_path / "model")
     classifier = load_finetuned(tmp_path / "model")
+    assert list(classifier.id2label.values()) == ["a", "b", "c"]
     assert classifier.readout.kind == kind
     assert classifier.layout.patches == classifier.layout.grid[0] * classifier.layout.grid[1]
     pixels = torch.randn(2, 3, *classifier.image_size)

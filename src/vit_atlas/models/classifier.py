@@ -136,6 +136,8 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=False)
     config.id2label = dict(enumerate(classes))
     config.label2id = {name: label for label, name in enumerate(classes)}
+    if hasattr(config, "label_names"):
+        config.label_names = list(classes)  # timm's own list of names, which wins when the model is read again
     config.problem_type = "single_label_classification"
     config.architectures = []  # A distilled DeiT's two-headed class cannot be trained; this picks the one that can.
     outline = _outline(settings, config)
