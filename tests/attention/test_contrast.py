@@ -46,7 +46,7 @@ def test_wrong_photos_are_drawn_for_their_class_and_all_before_fine_tuning(proje
         trace = run_pass(project.classifier, pixels, torch.tensor([photo.label]))
         if int(trace.logits.argmax()) != photo.label:
             wrong.append(photo.image_id)
-            expected = make_maps(trace, [photo.image_id], class_specific(), MapOptions())
+            expected = make_maps(trace, [photo.image_id], class_specific(SETTINGS.methods), MapOptions())
             found = arrays["true"][list(arrays["true_photos"]).index(photo.image_id)]
             for name, values in zip(arrays["true_methods"], found, strict=True):
                 np.testing.assert_allclose(values, expected[name][0], atol=1e-6, rtol=1e-4)
@@ -56,12 +56,12 @@ def test_wrong_photos_are_drawn_for_their_class_and_all_before_fine_tuning(proje
         np.testing.assert_allclose(found[list(arrays["before_methods"]).index("rollout")], expected, rtol=1e-4)
     assert 0 < len(wrong) < 3, "the photos must be of both kinds"
     assert list(arrays["true_photos"]) == wrong
-    assert list(arrays["true_methods"]) == class_specific()
+    assert list(arrays["true_methods"]) == class_specific(SETTINGS.methods)
     assert list(arrays["before_methods"]) == head_free(SETTINGS.methods)
     assert _names("why_not") == {Path(name).stem for name in wrong}
     assert _names("before_after") == {"0", "1", "2"}
     table = read_csv(ATTENTION_DATA / "pairs.csv", "attn-viz", ("image_id", "pair", "method"))
-    assert len(table) == len(wrong) * len(class_specific()) + 3 * len(head_free())
+    assert len(table) == len(wrong) * len(class_specific(SETTINGS.methods)) + 3 * len(head_free(SETTINGS.methods))
     assert table["moved"].between(0, 1).all()
     metrics = pair_metrics(table, SETTINGS)
     rollout = table.loc[(table["method"] == "rollout"), "moved"]

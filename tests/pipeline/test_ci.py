@@ -37,9 +37,9 @@ def change(project: Project, root: Path, tmp_path: Path) -> Project:
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "runner"))
     shutil.copytree(project.folder / "tiny-vit", tmp_path / "runner" / "tiny-vit")
     clone = Project(tmp_path / "runner")
-    clone.run("git", "checkout", "--quiet", "-b", "no-probe")
-    clone.set("finetune", linear_probe=False)
-    clone.commit("no probe")
+    clone.run("git", "checkout", "--quiet", "-b", "two-bins")
+    clone.set("evaluate", calibration_bins=2)
+    clone.commit("two bins")
     return clone
 
 
@@ -58,7 +58,7 @@ def test_the_steps_of_the_gpu_job(change: Project, tmp_path: Path, monkeypatch: 
     change.run("scripts/ci/comment.sh", "origin/main", "atlas")
 
     comment = (change.folder / "atlas/comment.md").read_text()
-    assert "| metrics/evaluate.json | probe_accuracy " in comment
+    assert "| metrics/evaluate.json | ece " in comment
     assert "No number changed" not in comment
     assert "No verdict: error: the two results have " in comment, "so few test photos decide nothing"
     Project(tmp_path / "project").run("scripts/ci/comment.sh", "main", "atlas")

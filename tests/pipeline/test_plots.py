@@ -88,7 +88,9 @@ def test_map_scores_are_those_of_the_metrics(two_commits: Project) -> None:
 def test_every_picture_is_there_of_both_commits(two_commits: Project, plots: dict[str, list[dict[str, Any]]]) -> None:
     pictures = {name: items for name, items in plots.items() if items[0]["type"] == "image"}
     for folder in ("plots/attention", "plots/captions", "plots/embeddings"):
-        drawn = {path.relative_to(two_commits.folder).as_posix() for path in (two_commits.folder / folder).iterdir()}
+        drawn = {
+            path.relative_to(two_commits.folder).as_posix() for path in (two_commits.folder / folder).rglob("*.png")
+        }
         assert drawn
         assert drawn <= set(pictures)
     for name, items in pictures.items():

@@ -117,7 +117,7 @@ def test_a_lock_older_than_its_code_is_told(toy: Project) -> None:
 
 
 def test_what_cannot_be_run(toy: Project, tmp_path: Path) -> None:
-    assert "v9 is no commit, branch or tag of this repository" in refused(toy, "v9")
+    assert "v9 is no commit, branch, tag or DVC experiment of this repository" in refused(toy, "v9")
     assert "has no stage fly: it has train, evaluate" in refused(toy, "--stage", "fly")
     outside = Project(tmp_path)
     assert "is in no git repository" in refused(outside)

@@ -197,7 +197,7 @@ def _outs(lock: bytes) -> dict[str, str]:
 
 def _yaml(content: bytes) -> dict[str, Any]:
     try:
-        found = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = yaml.safe_load(content)
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     return found if isinstance(found, dict) else {}
