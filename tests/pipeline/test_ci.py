@@ -37,9 +37,9 @@ def change(project: Project, root: Path, tmp_path: Path) -> Project:
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "runner"))
     shutil.copytree(project.folder / "tiny-vit", tmp_path / "runner" / "tiny-vit")
     clone = Project(tmp_path / "runner")
-    clone.run("git", "checkout", "--quiet", "-b", "two-bins")
-    clone.set("evaluate", calibration_bins=2)
-    clone.commit("two bins")
+    clone.run("git", "checkout", "--quiet", "-b", "reference")
+    clone.set("evaluate", reference_accuracy=0.9)
+    clone.commit("a reference")
     return clone
 
 
@@ -51,14 +51,16 @@ def remote(project: Project, tmp_path: Path, action: str) -> None:
 
 def test_the_steps_of_the_gpu_job(change: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remote(change, tmp_path, "pull")
-    assert set(change.repro()) == {"evaluate", "metrics", "report"}, "what main has was pulled and not made again"
+    assert set(change.repro()) == {"evaluate", "suspects", "metrics", "report"}, (
+        "what main has was pulled and not made again"
+    )
     before = stored(tmp_path)
     remote(change, tmp_path, "push")
     assert stored(tmp_path) > before
     change.run("scripts/ci/comment.sh", "origin/main", "atlas")
 
     comment = (change.folder / "atlas/comment.md").read_text()
-    assert "| metrics/evaluate.json | ece " in comment
+    assert "| metrics/evaluate.json | distance_to_reference" in comment
     assert "No number changed" not in comment
     assert "No verdict: error: the two results have " in comment, "so few test photos decide nothing"
     Project(tmp_path / "project").run("scripts/ci/comment.sh", "main", "atlas")

@@ -94,7 +94,8 @@ def test_every_picture_is_there_of_both_commits(two_commits: Project, plots: dic
         assert drawn
         assert drawn <= set(pictures)
     for name, items in pictures.items():
-        assert {revision for item in items for revision in item["revisions"]} == REVISIONS, name
+        found = {revision for item in items for revision in item["revisions"]}
+        assert found == REVISIONS or "/why_not/" in name, f"{name} is of {found}"  # drawn where the guess is wrong
         assert all(len(Image.open(item["url"]).getcolors(2**24) or ()) > 2 for item in items), f"{name} shows nothing"
     photos = [name for name in pictures if re.fullmatch(r"plots/attention/(red|green|blue)_\d+\.png", name)]
     assert photos
