@@ -336,3 +336,14 @@ def test_names_of_classes_stay_text(project: Path, names: list[str]) -> None:
 
 def test_worst_mistakes_are_the_confident_ones() -> None:
     assert worst_mistakes(answers(), 2)["image_id"].tolist() == ["1.png", "3.png"]
+
+
+def test_per_class_table_where_no_guess_is_right() -> None:
+    guesses = answers()
+    guesses["prediction"] = (guesses["label"] + 1) % len(CLASSES)
+    guesses["predicted_name"] = [CLASSES[label] for label in guesses["prediction"]]
+    guesses["correct"] = False
+    table = per_class_table(guesses, CLASSES)
+    assert table["photos"].tolist() == np.bincount(guesses["label"], minlength=len(CLASSES)).tolist()
+    assert set(table["recall"]) == {0}
+    assert table.loc[table["photos"] > 0, "recall_high"].between(0.01, 0.99).all()

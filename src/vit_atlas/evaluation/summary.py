@@ -100,9 +100,11 @@ def per_class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
     from scipy.stats import binomtest
     from sklearn.metrics import precision_recall_fscore_support
 
-    precision, recall, f1, photos = precision_recall_fscore_support(
+    precision, recall, f1, _ = precision_recall_fscore_support(
         predictions["label"], predictions["prediction"], labels=range(len(classes)), zero_division=0
     )
+    # Counted here: scikit-learn's own counts are no integers where no guess is right.
+    photos = np.bincount(predictions["label"], minlength=len(classes))
     wrong = predictions[~predictions["correct"]].groupby("class_name")["predicted_name"]
     taken_for = {name: guesses.mode().iloc[0] for name, guesses in wrong}
     ends = [
