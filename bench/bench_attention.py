@@ -10,8 +10,8 @@ On the embedded ViT-S/14 (12 layers, 6 heads), for each image size, batch 1:
 - eager: transformers' own `output_attentions=True`, which keeps every N x N map;
 - rollout: forward and attention rollout through all layers.
 
-Times are the best of ``--repeat`` runs that take turns within one process. Memory is the peak of the process while it
-runs once, less what it held before, each way in a process of its own (Linux: VmHWM, reset before the run).
+Times are the medians of ``--repeat`` runs that take turns within one process. Memory is the peak of the process while
+it runs once, less what it held before, each way in a process of its own (Linux: VmHWM, reset before the run).
 """
 
 import argparse
@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import torch
 
@@ -66,9 +67,9 @@ def prepare(size: int) -> dict[str, Callable[[], object]]:
 
 
 def seconds(size: int, repeat: int) -> dict[str, float]:
-    """Best time of each way, the ways taking turns so that a busy machine is busy for all of them."""
+    """Median time of each way, the ways taking turns so that a busy machine is busy for all of them."""
     runs = prepare(size)
-    best = dict.fromkeys(WAYS, float("inf"))
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(repeat + 1):
         for name, run in runs.items():
             if name == "eager" and turn > 2:
@@ -76,8 +77,8 @@ def seconds(size: int, repeat: int) -> dict[str, float]:
             begin = time.perf_counter()
             run()
             if turn:
-                best[name] = min(best[name], time.perf_counter() - begin)
-    return best
+                times[name].append(time.perf_counter() - begin)
+    return {name: median(taken) for name, taken in times.items() if taken}
 
 
 def peak_megabytes(way: str, size: int) -> float:

@@ -2,7 +2,7 @@
 
     python bench/bench_captioning.py
 
-Prints seconds a token for a photo of 224x299 and a caption of 16 tokens, each way timed in the same run, best of
+Prints seconds a token for a photo of 224x299 and a caption of 16 tokens, each way timed in the same run, medians of
 ``--repeat``:
 
 - whole: the network over the photo and the 128-place caption for every token, as CATR's own loop does;
@@ -14,7 +14,8 @@ Weights are random: the arithmetic is the same, and nothing is downloaded. The t
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -45,14 +46,15 @@ def cached(network: Catr, pixels: Tensor, length: int) -> list[Decoded]:
     return search(NetworkDecoder(network, memory), len(pixels), Rules(START, None, max_length=length))
 
 
-def best_time(work: Callable[[], object], repeat: int) -> float:
-    """Seconds of the fastest of ``repeat`` runs."""
-    times = []
-    for _ in range(repeat):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+def median_times(ways: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Median seconds of each way over rounds in which they take turns."""
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(rounds):
+        for taken, work in zip(times, ways, strict=True):
+            begin = time.perf_counter()
+            work()
+            taken.append(time.perf_counter() - begin)
+    return [median(taken) for taken in times]
 
 
 def main() -> None:
@@ -60,7 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=12)
     arguments = parser.parse_args()
     torch.manual_seed(0)
     network, ours = Catr().eval(), Catr().eval()
@@ -72,9 +74,13 @@ def main() -> None:
     if cached(ours, pixels[:1], arguments.tokens)[0].tokens != reference:
         raise SystemExit("the two ways wrote different captions")
     cached(ours, pixels, arguments.tokens)
-    whole = best_time(lambda: whole_network(network, pixels[:1], arguments.tokens), arguments.repeat)
-    one = best_time(lambda: cached(ours, pixels[:1], arguments.tokens), arguments.repeat)
-    batch = best_time(lambda: cached(ours, pixels, arguments.tokens), arguments.repeat) / arguments.batch
+    ways = (
+        lambda: whole_network(network, pixels[:1], arguments.tokens),
+        lambda: cached(ours, pixels[:1], arguments.tokens),
+        lambda: cached(ours, pixels, arguments.tokens),
+    )
+    whole, one, batch = median_times(ways, arguments.repeat)
+    batch /= arguments.batch
     for name, seconds in [("whole network", whole), ("one photo", one), (f"batch of {arguments.batch}", batch)]:
         print(f"{name:14} {seconds / arguments.tokens * 1e3:7.1f} ms a token   {whole / seconds:5.1f}x")
 

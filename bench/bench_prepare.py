@@ -7,8 +7,8 @@ three times: at first, again, and after 100 photos were added. Prints for each r
 how many cores were busy; the memory of all its processes at its highest, and of the largest worker in the first and the
 last quarter of the run; and how many broken files the stage named, of how many. Linux only (it reads /proc).
 
-With two commits, the stage of each runs on the same folder, in turn and from nothing, and the ratio of their best
-times is printed.
+With two commits, the stage of each runs on the same folder, in turn and from nothing, and the ratio of the
+medians of ``--rounds`` such turns is printed.
 """
 
 import argparse
@@ -24,6 +24,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from PIL import Image
@@ -128,20 +129,20 @@ def write_params(project: Path, code: Path) -> None:
     (project / "params.yaml").write_text(re.sub(r"max_pixels: \d+", "max_pixels: 1000000", text))
 
 
-def compare(project: Path, commits: list[str], files: int) -> None:
-    """Run the stage of each commit twice, in turn, and print the ratio of the best times."""
-    best: dict[str, float] = {}
+def compare(project: Path, commits: list[str], files: int, rounds: int) -> None:
+    """Run the stage of each commit in turn, and print the ratio of the median times."""
+    times: dict[str, list[float]] = {commit: [] for commit in commits}
     with tempfile.TemporaryDirectory(prefix="bench-code-") as name:
         for commit in commits:
             archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
             (Path(name) / commit).mkdir()
             subprocess.run(["tar", "x"], cwd=Path(name) / commit, input=archive, check=True)
-        for commit in (*commits, *reversed(commits)):
+        for commit in [*commits, *reversed(commits)] * rounds:
             shutil.rmtree(project / ".verify-cache", ignore_errors=True)
             use = run_stage(project, Path(name) / commit)
             tell(commit, use, files)
-            best[commit] = min(use.seconds, best.get(commit, use.seconds))
-    old, new = (best[commit] for commit in commits)
+            times[commit].append(use.seconds)
+    old, new = (median(times[commit]) for commit in commits)
     sys.stdout.write(f"{commits[1]} takes {new / old:.2f} times as long as {commits[0]}\n")
 
 
@@ -187,6 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs="*", metavar="COMMIT", help="two commits to compare")
     parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--rounds", type=int, default=6, help="turns there and back: each commit runs twice as often")
     parser.add_argument("--folder", type=Path, help="where to make them; the system's temporary folder if not given")
     options = parser.parse_args()
     if len(options.commits) not in (0, 2):
@@ -200,7 +202,7 @@ def main() -> None:
         os.sync()
         sys.stdout.write(f"{options.files} files made in {time.perf_counter() - begin:.0f} s\n")
         if options.commits:
-            compare(project, options.commits, options.files)
+            compare(project, options.commits, options.files, options.rounds)
             return
         tell("first run", run_stage(project), options.files)
         sys.stdout.write("  named: {} broken files of {} kinds, all\n".format(*named(project, expected)))

@@ -24,10 +24,16 @@ def _mask(height: int = 12, width: int = 16) -> np.ndarray:
     return mask
 
 
-def test_scores_equal_scikit_learn_on_labelled_pixels() -> None:
-    mask = _mask()
+def _levels(mask: np.ndarray) -> np.ndarray:
+    """Three maps (3, height, width) as whole levels, the lowest and the highest among them."""
     levels = RANDOM.integers(0, LEVELS, size=(3, *mask.shape))
     levels[:, 0, 0], levels[:, 0, 1] = 0, LEVELS - 1
+    return levels
+
+
+def test_scores_equal_scikit_learn_on_labelled_pixels() -> None:
+    mask = _mask()
+    levels = _levels(mask)
     maps = levels / (LEVELS - 1)
     scores = score_photo(maps, mask)
     labelled = mask != 255
@@ -43,8 +49,7 @@ def test_scores_equal_scikit_learn_on_labelled_pixels() -> None:
 
 def test_the_literatures_protocol_by_its_definition() -> None:
     mask = _mask()
-    levels = RANDOM.integers(0, LEVELS, size=(3, *mask.shape))
-    levels[:, 0, 0], levels[:, 0, 1] = 0, LEVELS - 1
+    levels = _levels(mask)
     maps = levels / (LEVELS - 1)
     scores = score_photo(maps, mask)
     labelled = mask != 255

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vit_atlas import paths
+from vit_atlas.evaluation import suspects
 from vit_atlas.interventions.answers import right_from_background
 from vit_atlas.io.arrays import read_arrays
 from vit_atlas.io.frames import read_csv
@@ -48,14 +49,14 @@ def gallery(table: Table | None, bins: int) -> dict[str, Any] | None:
 
     Returns:
         Columns over photos (``names``, ``truth``, ``guess``, ``split`` as indices, ``confidence`` and ``inside`` in
-        percent, ``shortcut``, places), ``pictures`` (base64, empty without one), ``maps``, and counts of what is
-        left out; None without a table.
+        percent, ``suspect``, ``shortcut``, places), ``pictures`` (base64, empty without one), ``maps``, and
+        counts of what is left out; None without a table.
     """
     if table is None:
         return None
     classes = sorted({*table["class_name"], *table["predicted_name"]})
     index = {name: place for place, name in enumerate(classes)}
-    shortcuts = _shortcuts()
+    shortcuts, doubted = _shortcuts(), _suspects()
     pictures, left_out = _fitting(table)
     arrays = read_arrays(paths.GALLERY / "gallery.npz", "gallery")
     places = {f"{name}_{axis}": table[f"{name}_{axis}"].to_numpy() for name in ("tsne", "pca") for axis in "xy"}
@@ -70,7 +71,7 @@ def gallery(table: Table | None, bins: int) -> dict[str, Any] | None:
             "split": [SPLITS.index(name) for name in table["split"]],
             "confidence": (table["confidence"] * 1000).round().astype(int).tolist(),
             "inside": [None if np.isnan(value) else round(value * 100) for value in table["inside"].astype(float)],
-            "suspect": [0] * len(table),
+            "suspect": [int(name in doubted) for name in table["image_id"]],
             "shortcut": [int(name in shortcuts) for name in table["image_id"]],
             "thumbnail": table["thumbnail"].tolist(),
             "places": {name: (values * 1000).round().astype(int).tolist() for name, values in places.items()},
@@ -115,6 +116,14 @@ def _fitting(table: Table) -> tuple[list[str], int]:
     sizes = np.cumsum([len(text) for text in encoded])
     fitting = int((sizes <= BUDGET).sum())
     return encoded[:fitting], len(encoded) - fitting
+
+
+def _suspects() -> set[str]:
+    """Photos whose label is doubted, wherever the model looked; none where nobody asked."""
+    if not paths.SUSPECTS.is_file():
+        return set()
+    table = read_csv(paths.SUSPECTS, "suspects", suspects.NAMES)
+    return set(table.loc[table["kind"] != suspects.SHORTCUT, "image_id"])
 
 
 def _shortcuts() -> set[str]:
