@@ -182,3 +182,17 @@ def test_without_a_gallery_the_page_says_so_and_mistakes_have_no_picture(folder:
     assert "There are no photos to look through" in text
     assert "no picture on this page" in text
     assert "data-class" not in text.partition("<script")[0]
+
+
+def test_doubted_labels_are_marked_and_suspected_shortcuts_are_not(folder: Path) -> None:
+    fill()
+    write_gallery(["cat", "NA"], photos=4)
+    shown = gallery.gallery(read_gallery(), bins=5)
+    assert shown is not None
+    assert shown["suspect"] == [0, 0, 0, 0]
+    header = "image_id,split,class_name,suggested_name,quality,kind,predicted_name,inside,object"
+    rows = ["NA/1.jpg,test,NA,cat,0.1,label,cat,0.5,0.4", "cat/2.jpg,test,cat,cat,0.9,shortcut,cat,0.1,0.4"]
+    Path("build/suspects.csv").write_text("\n".join([header, *rows]) + "\n")
+    shown = gallery.gallery(read_gallery(), bins=5)
+    assert shown is not None
+    assert shown["suspect"] == [0, 1, 0, 0]

@@ -1,6 +1,7 @@
 """The training loop of a captioner: transformers' Trainer over photos' features and all captions of each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,26 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Tensor]:
         for row, ids in enumerate(sorted(item["tokens"], key=len)):
             tokens[photo, row, : len(ids)] = torch.tensor(ids)
     return {"features": torch.stack([item["features"] for item in items]).float(), "tokens": tokens}
+
+
+SMALL_NETWORK = 2_000_000
+"""Parameters up to which a step is so short that threads of the CPU cost more than they bring."""
+
+
+@contextmanager
+def threads_for(network: nn.Module) -> Iterator[None]:
+    """Let a small network work on one thread of the CPU, and put the number of threads back.
+
+    Threads meet after every operation. In a short step they gain nothing, and beside a busy process each meeting waits
+    for the thread that was interrupted. One thread gives the same bits whatever the number of cores, too.
+    """
+    before = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in network.parameters()) <= SMALL_NETWORK:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class CaptionLoss(nn.Module):
@@ -151,7 +172,8 @@ def fit_captioner(
         train_dataset=train,
         eval_dataset=val,
     )
-    trainer.train_or_resume()
+    with threads_for(network):
+        trainer.train_or_resume()
     if not np.isfinite(trainer.state.log_history[-1].get("train_loss", 0.0)):
         raise AtlasError("the captioner's loss is no longer a finite number: lower captioner.learning_rate")
     trainer.load_best()
