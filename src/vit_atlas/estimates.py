@@ -154,9 +154,11 @@ class Estimate:
     @classmethod
     def _all_or_none(cls, right: bool, photos: float) -> "Estimate":
         """The share of photos where all have the property, or none has; ``photos`` may be an effective number."""
-        z = 1.959964
-        other = z**2 / (photos + z**2)
-        return cls(1.0, 1 - other, 1.0) if right else cls(0.0, 0.0, other)
+        from scipy.stats import binomtest
+
+        count = max(int(photos), 1)
+        interval = binomtest(count * right, count).proportion_ci(method="wilson")
+        return cls(float(right), float(interval.low), float(interval.high))
 
     @classmethod
     def read(cls, metrics: Mapping[str, Any], name: str) -> "Estimate | None":
