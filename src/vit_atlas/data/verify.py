@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import xxhash
 from PIL import Image
 from tqdm import tqdm
 
@@ -108,8 +109,10 @@ def _check_name(path: Path) -> None:
 
 
 def _pixel_hash(image: Image.Image) -> str:
+    """128 bits that two photos share if their pixels are equal; a cryptographic hash of a 500x375 JPEG's takes more
+    than a third of the time of decoding it."""
     width, height = image.size
-    digest = hashlib.sha256(f"{image.size}".encode())
+    digest = xxhash.xxh3_128(f"{image.size}".encode())
     rows = max(1, BAND // width)
     if height <= rows:
         digest.update(image.tobytes())
