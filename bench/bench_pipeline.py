@@ -102,7 +102,8 @@ def empty_repository(folder: Path) -> Path:
     folder.mkdir()
     run(folder, "git", "init", "--quiet")
     run(folder, "dvc", "init", "--quiet")
-    (folder / "dvc.yaml").write_text("stages:\n  nothing:\n    cmd: 'true'\n    deps: [dvc.yaml]\n")
+    (folder / "file").touch()
+    (folder / "dvc.yaml").write_text("stages:\n  nothing:\n    cmd: 'true'\n    deps: [file]\n")
     run(folder, "dvc", "repro")
     return folder
 

@@ -5,14 +5,12 @@ from vit_atlas.evaluation.doubts import doubted
 from vit_atlas.io.frames import write_csv
 from vit_atlas.paths import SUSPECTS
 from vit_atlas.pictures.suspects import draw_worst
-from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    settings = load_settings()
     manifest = Manifest.read()
-    table = doubted(manifest, read_classes(), settings.model, settings.evaluate)
+    table = doubted(manifest, read_classes())
     write_csv(SUSPECTS, table)
     draw_worst(table, manifest)
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.project import STAGES
 
 TORCH = {"torch", "transformers", "torchvision"}
@@ -23,20 +25,23 @@ NEVER = {
 """Slow to import, and needed by a part of a stage at most: they are imported there."""
 
 LIGHT = ("prepare", "metrics")
+LIGHT_DRAWN = ("suspects",)
 UNDRAWN = ("finetune", "repeat", "caption_train")
 BARRED = {
     "light": (LIGHT, NEVER | TORCH),
     "undrawn": (UNDRAWN, NEVER | {"matplotlib"}),
     "others": ((), NEVER),
+    "light and drawn": (LIGHT_DRAWN, NEVER | TORCH),
 }
 
 
-def test_stages_import_what_they_use(root: Path) -> None:
+@pytest.mark.parametrize("chosen", [("light", "undrawn", "others"), ("light and drawn",)], ids="; ".join)
+def test_stages_import_what_they_use(root: Path, chosen: tuple[str, ...]) -> None:
     """One process imports the stages group by group, and tells after each what is loaded that should not be."""
     scripts = {path.stem for path in (root / "stages").glob("*.py")}
     assert {name.replace("-", "_") for name in STAGES} <= scripts
-    others = sorted(scripts - {*LIGHT, *UNDRAWN})
-    groups = [(name, stages or others, sorted(barred)) for name, (stages, barred) in BARRED.items()]
+    others = sorted(scripts - {*LIGHT, *LIGHT_DRAWN, *UNDRAWN})
+    groups = [(name, BARRED[name][0] or others, sorted(BARRED[name][1])) for name in chosen]
     code = f"""
 import importlib, json, sys
 sys.path.insert(0, "stages")

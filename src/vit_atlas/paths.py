@@ -35,6 +35,8 @@ PROBE = Path("build/probe")
 """The linear probe and the features that it was fitted on; empty where none was fitted."""
 PROBE_PREDICTIONS = Path("build/probe_predictions.json")
 """The linear probe's strength and its predictions, in the order of the other predictions."""
+PROBE_FEATURES = Path("build/probe_features.npz")
+"""``test`` (photos, width): the pretrained features that the probe predicted from, in that order."""
 
 PREPARE_METRICS = Path("metrics/prepare.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")

@@ -1,6 +1,7 @@
 """Pictures of chosen photos: which files there are, what they say, and what is saved beside them."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from vit_atlas.attention.study import Study, run_study
 from vit_atlas.comparison.maps import SavedMaps, draw_differences
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
-from vit_atlas.pictures.attention import describe, explain_photos, score_bars, write_and_draw
+from vit_atlas.pictures.attention import describe, draw_study, explain_photos, score_bars, write_and_draw
 from vit_atlas.settings import AttentionSettings
 
 from .conftest import Project, make_project
@@ -50,6 +51,14 @@ def test_photos_without_masks_are_drawn_all_the_same(tmp_path: Path, monkeypatch
     _draw(make_project(masks=False))
     assert "scores.png" not in [path.name for path in ATTENTION_PLOTS.iterdir()]
     assert "best_head" not in SavedMaps.load(ATTENTION_DATA / "maps.npz").methods
+
+
+def test_no_table_by_class_where_no_photo_chose_thresholds(project: Project, tmp_path: Path) -> None:
+    study = run_study(project.classifier, project.manifest, SETTINGS)
+    draw_study(replace(study, scores=study.scores.assign(miou=float("nan"))), {}, tmp_path / "without")
+    draw_study(study, {}, tmp_path / "with")
+    assert {path.name for path in (tmp_path / "with").iterdir()} >= {"norms.png", "by_class.png"}
+    assert {path.name for path in (tmp_path / "without").iterdir()} == {"norms.png"}
 
 
 def test_a_photo_less_than_a_patch_is_named(project: Project) -> None:

@@ -9,27 +9,20 @@ from vit_atlas import paths
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.evaluation.suspects import out_of_fold, suspects
 from vit_atlas.finetune.probe import read_features, read_probe
+from vit_atlas.io.arrays import read_arrays
 from vit_atlas.io.frames import read_csv
-from vit_atlas.models.classifier import load_pretrained
-from vit_atlas.models.inference import forward
-from vit_atlas.settings import EvaluateSettings, ModelSettings
 
 
-def doubted(
-    manifest: Manifest,
-    classes: Sequence[str],
-    model: ModelSettings,
-    settings: EvaluateSettings,
-) -> pd.DataFrame:
+def doubted(manifest: Manifest, classes: Sequence[str]) -> pd.DataFrame:
     """Rank the suspects of all splits; see :func:`vit_atlas.evaluation.suspects.suspects`.
 
     Where the model looked is known of the photos of the stage gallery, and of those with a mask.
 
-    Features of training and validation photos are those that finetune fitted the linear probe on; where
-    ``finetune.linear_probe`` is off there are none, and no suspect.
+    Features of training and validation photos are those that finetune fitted the linear probe on, of test photos those
+    that evaluate asked it with; where ``finetune.linear_probe`` is off there are none, and no suspect.
 
     Raises:
-        AtlasError: a file is missing or broken, or a photo cannot be opened.
+        AtlasError: a file is missing or broken, or a mask cannot be opened.
     """
     looks = read_csv(paths.GALLERY / "gallery.csv", "gallery", ("image_id", "split", "class_name", "predicted_name"))
     areas = object_areas(manifest.find(looks.loc[looks["inside"].notna(), "image_id"]))
@@ -37,11 +30,9 @@ def doubted(
     if probe is None:
         return suspects(manifest.where([False] * len(manifest)), np.empty((0, len(classes))), classes, looks, areas)
     parts = [manifest.split(name) for name in ("train", "val", "test")]
-    known = read_features()
-    pretrained = load_pretrained(model, classes, settings.seed)
-    tested = forward(None, pretrained, parts[2].paths, settings.batch_size, "Test photos").features
+    known = read_features() | read_arrays(paths.PROBE_FEATURES, "evaluate")
     photos = Manifest(pd.concat([part.frame for part in parts]))
-    features = np.concatenate([known["train"], known["val"], tested])
+    features = np.concatenate([known[name] for name in ("train", "val", "test")])
     together = read_csv(paths.TOGETHER, "prepare", ("image_id",)).set_index("image_id")["together"]
     groups = together.loc[photos.image_ids].to_numpy()
     probabilities = out_of_fold(features, photos.labels, groups, len(classes), probe.strength or 1.0)

@@ -23,7 +23,7 @@ def predict(
     finetuned: Classifier,
     pretrained: tuple[Classifier, LinearProbe] | None,
     settings: EvaluateSettings,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, dict[str, Any], np.ndarray]:
     """Classify the test photos; each photo is decoded once and goes through each network once.
 
     Args:
@@ -35,8 +35,9 @@ def predict(
 
     Returns:
         One row a test photo: image_id, path, split, label, class_name, prediction, predicted_name, confidence, correct
-        and rank (of the true class, 1 is the likeliest); and of the probe its ``strength`` C and its ``predictions``,
-        labels in the order of the rows, each None without one.
+        and rank (of the true class, 1 is the likeliest); of the probe its ``strength`` C and its ``predictions``,
+        labels in the order of the rows, each None without one; and the pretrained features (photos, width) that it
+        read, of width 0 without one.
 
     Raises:
         AtlasError: the model's classes are not those of the manifest, there is no test photo, or the model's outputs
@@ -53,8 +54,12 @@ def predict(
         )
     table = prediction_table(test, classes, softmax(outputs.logits))
     if probe is None:
-        return table, {"strength": None, "predictions": None}
-    return table, {"strength": probe.strength, "predictions": probe.predict(outputs.features).tolist()}
+        return table, {"strength": None, "predictions": None}, outputs.features
+    return (
+        table,
+        {"strength": probe.strength, "predictions": probe.predict(outputs.features).tolist()},
+        outputs.features,
+    )
 
 
 def prediction_table(test: Manifest, classes: Sequence[str], probabilities: np.ndarray) -> pd.DataFrame:

@@ -211,7 +211,8 @@ def draw_study(study: Study, metrics: Mapping[str, Any], folder: Path) -> None:
     if groups:
         save(draw_scores(groups, study.scores["image_id"].nunique()), folder / "scores.png")
     table = class_table(study.scores) if len(study.scores) else pd.DataFrame()
-    if 0 < len(table) <= MOST_CLASSES:
+    # Without a photo that could choose thresholds no method has an IoU, and the table only the number of photos.
+    if 0 < len(table) <= MOST_CLASSES and len(table.columns) > 1:
         labels = {name: method.label for name, method in METHODS.items()}
         save(draw_classes(table, labels), folder / "by_class.png")
 

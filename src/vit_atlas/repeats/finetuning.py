@@ -39,7 +39,7 @@ def repeat_finetune(
     with one_training(other), trained(model, augment, other, lambda: silent) as training:
         if is_first():
             classifier = training.classifier
-            table, _ = predict(training.manifest, read_classes(), classifier, None, evaluate)
+            table, *_ = predict(training.manifest, read_classes(), classifier, None, evaluate)
             scores = _map_scores(training, attention)
             with atomic_folder(REPEATS / str(seed)) as folder:
                 write_history(training.validation, folder / "validation.csv")
