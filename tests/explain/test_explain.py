@@ -8,25 +8,46 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import BitImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
+from transformers import (
+    AutoModelForImageClassification,
+    BeitConfig,
+    BitImageProcessor,
+    CLIPConfig,
+    ResNetConfig,
+    ResNetForImageClassification,
+    ViTImageProcessor,
+    pipeline,
+)
 
 from tests.explain.conftest import explain, sentences, write_photo
 from tests.tiny_models import save_pretrained, save_tiny
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import METHODS, class_specific
 from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.recorder import record_attention
 from vit_atlas.captioning.train.run import train_captioner
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.explain.classify import find_labels
 from vit_atlas.io.files import write_json
-from vit_atlas.models.classifier import load_finetuned
+from vit_atlas.models.classifier import load_finetuned, open_classifier
 from vit_atlas.paths import ATTENTION_METRICS, CAPTIONER, MODEL
 from vit_atlas.settings import NoCaptionerSettings
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+TOWER = SIZES | {"image_size": 32, "patch_size": 8}
 
 
 def records(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def _beit():
+    return BeitConfig(**TOWER, use_relative_position_bias=True)
+
+
+def _clip():
+    return CLIPConfig(vision_config=TOWER)
 
 
 def files(folder="explain"):
@@ -224,6 +245,29 @@ def test_any_saved_classifier(project, family):
     (record,) = records(explain("photos/cat", "--model", "other", "--json", "--no-caption"))
     assert {one["label"] for one in record["predictions"]} == {"left", "right"}
     assert record["grid"] == [4, 4]
+
+
+@pytest.mark.parametrize("make", [_beit, _clip])
+def test_a_head_that_ignores_the_class_token_is_told_and_its_map_is_that_of_the_patches(project, make):
+    torch.manual_seed(0)
+    model = AutoModelForImageClassification.from_config(make())
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained("other")
+    ViTImageProcessor().save_pretrained("other")
+    result = explain("photos/cat", "--model", "other", "--json", "--no-caption", "--out", "explain")
+    (record,) = records(result)
+    assert record["readout"] == "the head reads the mean of the patches and no class token"
+    assert html.escape(record["readout"]) in Path("explain/index.html").read_text()
+    classifier = open_classifier("other")
+    pixels = classifier.pixel_values([open_photo("photos/cat/1.png")])
+    with torch.no_grad(), record_attention(classifier.model, layers=[-1], queries=None) as attention:
+        classifier.model(pixels)
+    rows = attention.record(-1).rows()[0].mean(dim=0)[:, 1:]
+    maps = {"patches": rows[1:].mean(dim=0), "class token": rows[0]}
+    patches, class_token = ((one / one.sum()).view(4, 4).numpy() for one in maps.values())
+    np.testing.assert_allclose(record["maps"]["head_mean"], patches, rtol=1e-4)
+    assert np.abs(class_token - patches).max() > 0.01, "the class token's is another map"
 
 
 def test_photos_are_stretched_where_the_saved_processor_would_crop(project):

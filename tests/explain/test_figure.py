@@ -15,6 +15,7 @@ def test_photo_maps_and_predictions_have_a_place_whatever_their_number(size, map
         {f"map {index}": np.eye(4, dtype=np.float32) for index in range(maps)},
         predictions,
         "p.jpg",
+        "the head reads the mean of the patches and no class token",
     )
     figure.draw_without_rendering()
     axes = [panel for part in figure.subfigs for panel in part.axes if panel.get_visible()]

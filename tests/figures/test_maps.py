@@ -47,7 +47,9 @@ def test_comparison_has_a_row_a_photo_with_outline_and_score() -> None:
 def test_layers_grid_puts_layers_in_columns_and_heads_in_rows() -> None:
     maps = np.zeros((3, 2, 2, 4))
     maps[2, 1] = 1
-    axes = draw_layers(PHOTO, maps, GUESS).axes[0]
+    figure = draw_layers(PHOTO, maps, GUESS, "the head reads the mean of the patches")
+    assert figure.get_suptitle().endswith("attention in every layer and head (the head reads the mean of the patches)")
+    axes = figure.axes[0]
     picture = np.asarray(axes.images[0].get_array())
     hottest = picture[..., 0] - picture[..., 2]
     row, column = np.unravel_index(hottest.argmax(), hottest.shape)

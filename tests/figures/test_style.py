@@ -25,10 +25,10 @@ def test_strips_are_drawn_in_bounds(size: tuple[int, int]) -> None:
     figures = (
         draw_photo(photo, VALUES, np.stack([VALUES] * 12), GUESS, "layer 1"),
         draw_comparison([Row(photo, GUESS, None, [Panel("rollout", VALUES, "0.5")] * 5)] * 4, "score"),
-        draw_layers(photo, np.ones((12, 12, 8, 8)), GUESS),
+        draw_layers(photo, np.ones((12, 12, 8, 8)), GUESS, "the head reads the class token"),
         draw_difference(photo, "strip", [Change("rollout", VALUES, VALUES, VALUES - VALUES.T, 0.1)] * 3),
         draw_strip(photo, [WordPanel("cat", 0.5, VALUES)] * 11, "a cat", ["note"]),
-        draw_explanation(photo, {"rollout": VALUES}, [Prediction("cat", 1.0)], "strip.png"),
+        draw_explanation(photo, {"rollout": VALUES}, [Prediction("cat", 1.0)], "strip.png", "the head reads it"),
     )
     for figure in figures:
         with Image.open(io.BytesIO(png_bytes(figure))) as picture:

@@ -361,7 +361,9 @@ def test_the_card_tells_the_accuracy_of_the_epoch_that_was_kept(project: Path, m
 
     monkeypatch.setattr("vit_atlas.training.loop.validation_results", scripted)
     run(sampling="balanced", epochs=3)
-    assert "validation photos: 0.600." in (MODEL / "README.md").read_text()
+    card = (MODEL / "README.md").read_text()
+    assert "validation photos: 0.600." in card
+    assert "In this model the head reads the class token:" in card
 
 
 @pytest.mark.parametrize("way", [{"class_weights": "balanced"}, {"sampling": "balanced"}])

@@ -89,6 +89,7 @@ def test_a_family_loads_and_its_maps_start_from_its_readout(name: str, tmp_path:
     classifier = load_finetuned(tmp_path / "model")
     assert list(classifier.id2label.values()) == ["a", "b", "c"]
     assert classifier.readout.kind == kind
+    assert classifier.readout.ignores_class_token == (kind == "mean of patches" and classifier.layout.prefix_tokens > 0)
     assert classifier.layout.patches == classifier.layout.grid[0] * classifier.layout.grid[1]
     pixels = torch.randn(2, 3, *classifier.image_size)
     with torch.no_grad():

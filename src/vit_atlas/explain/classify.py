@@ -73,6 +73,8 @@ class MapRequest:
     """How many the model has."""
     head: int | None
     """Head of ``best_head``."""
+    readout: str
+    """What the head reads, which maps follow: a sentence."""
     classes: tuple[int, ...] = ()
     """Labels of the classes to compare the answer with, each once."""
 
@@ -115,7 +117,7 @@ def request_maps(
         )
     place = to_index(layer) % layers
     head = _best_head(place, layers, own) if needing(methods, "chosen_head") else None
-    return MapRequest(tuple(dict.fromkeys(methods)), place, layers, head, labels)
+    return MapRequest(tuple(dict.fromkeys(methods)), place, layers, head, classifier.readout.sentence, labels)
 
 
 def find_labels(id2label: Mapping[int, str], names: Sequence[str], asked_by: str = "--class") -> tuple[int, ...]:

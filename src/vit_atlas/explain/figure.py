@@ -25,7 +25,7 @@ LONGEST_LABEL = 28
 
 
 def draw_explanation(
-    photo: Image.Image, maps: Mapping[str, np.ndarray], predictions: Sequence[Prediction], name: str
+    photo: Image.Image, maps: Mapping[str, np.ndarray], predictions: Sequence[Prediction], name: str, readout: str
 ) -> Figure:
     """Draw a photo, the maps over it, and the model's likeliest classes.
 
@@ -34,13 +34,14 @@ def draw_explanation(
         maps: title -> (rows, columns), not negative.
         predictions: likeliest first.
         name: the photo's name, for the title.
+        readout: what the head reads, which maps follow.
     """
     picture = small(photo)
     columns = min(COLUMNS, 1 + len(maps))
     rows = -(-(1 + len(maps)) // columns)
     ratio = proportions(picture)
     width = 3.2 if ratio <= 1 else max(3.2 / ratio, 2.2)
-    tall = max(rows * (min(width * ratio, HIGHEST) + 0.45) + 0.6, LEAST)
+    tall = max(rows * (min(width * ratio, HIGHEST) + 0.45) + 0.9, LEAST)
     figure = new_figure(columns * width + BARS + 1.1, tall)
     parts: Any = figure.subfigures(1, 2, width_ratios=[columns * width + 1.1, BARS])
     left, right = parts
@@ -59,7 +60,8 @@ def draw_explanation(
     rest.set_visible(False)
     _bars(bars, predictions)
     best = predictions[0]
-    figure.suptitle(f"{short_name(name, 60)}: {short_name(best.label, 40)}, {best.probability:.0%}", fontsize=14)
+    title = f"{short_name(name, 60)}: {short_name(best.label, 40)}, {best.probability:.0%}"
+    figure.suptitle(f"{title}\n{readout}", fontsize=14)
     return figure
 
 

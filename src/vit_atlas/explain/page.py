@@ -129,7 +129,11 @@ class Page:
             lstrip_blocks=True,
         )
         text = environment.get_template("page.html").render(
-            entries=self.entries, more=self.more, problems=self.problems, model=self.model
+            entries=self.entries,
+            more=self.more,
+            problems=self.problems,
+            model=self.model,
+            readout=self.request.readout,
         )
         place = self.folder / NAME
         with atomic_file(place) as temporary:

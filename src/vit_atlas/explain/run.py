@@ -78,7 +78,8 @@ class Explainer:
         )
         if self.out is not None:
             maps = {request.label(method): values for method, values in found.maps.items()}
-            figure = draw_explanation(photo, maps, found.predictions, shown(explanation.path.name))
+            name = shown(explanation.path.name)
+            figure = draw_explanation(photo, maps, found.predictions, name, request.readout)
             explanation.files.append(_new_picture(self.out, f"{stem}-maps.png", explanation.path))
             save(figure, explanation.files[-1])
             for label, contrast in zip(request.classes, found.contrasts, strict=True):
@@ -117,6 +118,7 @@ def as_json(explanation: Explanation, request: MapRequest) -> str:
     content: dict[str, Any] = {
         "path": str(explanation.path),
         "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in found.predictions],
+        "readout": request.readout,
         "layer": request.layer + 1,
         "grid": list(some.shape),
         "maps": {method: _grid(values) for method, values in found.maps.items()},

@@ -71,13 +71,14 @@ def draw_comparison(rows: Sequence[Row], score_name: str) -> Figure:
     return figure
 
 
-def draw_layers(photo: Image.Image, maps: Array, guess: Guess) -> Figure:
+def draw_layers(photo: Image.Image, maps: Array, guess: Guess, readout: str) -> Figure:
     """The attention of what the head reads in every layer (columns) and head (rows) of one photo.
 
     Args:
         photo: RGB.
         maps: (layers, heads, rows, columns).
         guess: for the title.
+        readout: what the head reads, for the title.
     """
     layers, heads = maps.shape[:2]
     picture = small(photo, max(60, min(PANEL, 1900 // max(layers, heads))))
@@ -99,7 +100,7 @@ def draw_layers(photo: Image.Image, maps: Array, guess: Guess) -> Figure:
     axes.set_xlabel("layer")
     axes.tick_params(length=0)
     add_heat_bar(figure, [axes])
-    title = f"{guess}\nclass-token attention in every layer and head"
+    title = f"{guess}\nattention in every layer and head ({readout})"
     figure.suptitle(title, fontsize=12, color=_colour(guess))
     return figure
 

@@ -24,6 +24,7 @@ from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.model_card import write_card
 from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
+from vit_atlas.models.readout import find_readout
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
@@ -64,7 +65,10 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
                 training.classifier.save(folder)
                 if training.adapter is not None:
                     training.adapter.save(folder / FOLDER)
-                write_card(folder, sections, training.manifest, history[history["step"] == training.best_step])
+                # Found anew: how much a head reads of what can change while it is trained.
+                readout = find_readout(training.classifier.model, training.classifier.layout).sentence
+                kept = history[history["step"] == training.best_step]
+                write_card(folder, sections, training.manifest, kept, readout)
             write_probe(training.probe, training.features)
             write_history(history, HISTORY)
             write_history(training.validation, VALIDATION)

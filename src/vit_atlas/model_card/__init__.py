@@ -57,7 +57,7 @@ METRIC_TYPES = {
 
 
 def write_card(
-    folder: str | Path, sections: Mapping[str, BaseModel], manifest: Manifest, history: pd.DataFrame
+    folder: str | Path, sections: Mapping[str, BaseModel], manifest: Manifest, history: pd.DataFrame, readout: str
 ) -> None:
     """Write the card of the model in ``folder``, with what training knows, and :data:`FACTS`.
 
@@ -66,6 +66,7 @@ def write_card(
         sections: settings that training read, by name; ``model`` is one of them.
         manifest: all photos, as prepare listed them.
         history: the training's history, the rows of the epoch that was kept.
+        readout: what the model's head reads, a sentence.
     """
     name = str(getattr(sections["model"], "name", "model"))
     counts = manifest.frame["split"].value_counts()
@@ -77,6 +78,7 @@ def write_card(
         "photos": {split: int(counts.get(split, 0)) for split in ("train", "val", "test")},
         "classes": {str(label): int(count) for label, count in train.items()},
         "accuracy": round(float(history["val_accuracy"].max()), 6),
+        "readout": readout,
         "size": read_json(Path(folder) / "preprocessor_config.json")["size"],
         "settings": _settings(sections),
     }

@@ -185,7 +185,7 @@ def open_classifier(name: str | None = None, asked_by: str = ASKED_BY) -> Classi
         asked_by: how messages call what names the model.
 
     Raises:
-        AtlasError: it is unavailable, is no image classifier with a class token, or has no head.
+        AtlasError: it is unavailable, is no image classifier whose attention can be recorded, or has no head.
     """
     if name is None:
         return load_finetuned().to_device()

@@ -38,6 +38,8 @@ class Readout:
     its own, they are even and stand for nothing."""
     pools: bool
     """Whether the weights are attention: the head asks the tokens with a query of its own."""
+    special: int = 0
+    """Tokens before the patches, of which the first is the class token where there is one."""
 
     @property
     def token(self) -> int | None:
@@ -45,18 +47,23 @@ class Readout:
         return int(self.weights.argmax()) if float(self.weights.max()) > 1 - EVEN else None
 
     @property
-    def reads_class_token(self) -> bool:
-        """Whether the head reads the class token, alone or together with others."""
-        return "class token" in self.kind
+    def ignores_class_token(self) -> bool:
+        """Whether there is a class token, or another in its place, that the head does not read."""
+        return self.special > 0 and float(self.weights[0]) <= float(self.weights.max()) * EVEN
 
     @property
     def sentence(self) -> str:
-        """What figures and cards say of it."""
+        """What figures, pages, JSON and cards say of it."""
         if self.kind == "class token and mean of patches":
             share = float(self.weights[0])
             return f"the head reads the class token ({share:.0%}) and the mean of the patches ({1 - share:.0%})"
-        named = {"attention pooling": "the tokens by attention pooling", "weighted tokens": "a weighted mean of tokens"}
-        return f"the head reads {named.get(self.kind, f'the {self.kind}')}"
+        named = {
+            "attention pooling": "the tokens by attention pooling",
+            "weighted tokens": "a weighted mean of tokens",
+            "mean of patches": "the mean of the patches",
+        }
+        found = f"the head reads {named.get(self.kind, f'the {self.kind}')}"
+        return f"{found} and no class token" if self.ignores_class_token else found
 
 
 def token_layout_of(model: Any, size: Size) -> TokenLayout:
@@ -107,7 +114,8 @@ def find_readout(model: Any, layout: TokenLayout) -> Readout:
     """
     pools = _pools(model, layout)
     weights = _gradient_shares(model, layout)
-    return Readout("attention pooling" if pools else _kind(weights, layout.prefix_tokens), weights, pools)
+    prefix = layout.prefix_tokens
+    return Readout("attention pooling" if pools else _kind(weights, prefix), weights, pools, prefix)
 
 
 def _pools(model: Any, layout: TokenLayout) -> bool:

@@ -167,6 +167,6 @@ def special_names(config: Any, layout: TokenLayout, readout: Readout) -> list[st
     names += [f"register {number + 1}" for number in range(layout.prefix_tokens - len(names))]
     if readout.token == 0:
         return names
-    if names and not readout.reads_class_token:
+    if readout.ignores_class_token:
         names[0] += " (not read by the head)"
     return [f"{readout.kind} (what the head reads)", *names]

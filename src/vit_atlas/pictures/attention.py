@@ -185,7 +185,7 @@ def draw_photos(
         save(_photo_figure(one, study, to_index(settings.layer)), folder / f"{one.stem}.png")
         one.pairs.draw(one.image, one.guess, one.stem, folder)
         if not number:
-            save(draw_layers(one.image, one.rows, one.guess), folder / "layers.png")
+            save(draw_layers(one.image, one.rows, one.guess, study.readout), folder / "layers.png")
         if number < COMPARED:
             rows.append(_comparison_row(one, study))
         yield one

@@ -54,6 +54,7 @@ def render_report(settings: Settings) -> str:
         attention=attention,
         pairs=explore.pairs(),
         masks=metrics.get("attention", {}).get("photos_scored"),
+        readout=metrics.get("attention", {}).get("readout"),
         embeddings=explore.embeddings(),
         moved=metrics.get("embeddings", {}).get("relative_change"),
         no_positions=metrics.get("embeddings", {}).get("missing"),

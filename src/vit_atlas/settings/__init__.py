@@ -186,7 +186,7 @@ class AttentionSettings(Section):
     count: Shown
     """How many photos `auto` chooses."""
     layer: Layer
-    """Layer whose class-token attention is drawn: 1 is the first, -1 the last."""
+    """Layer in which the attention of what the head reads is drawn: 1 is the first, -1 the last."""
     methods: Annotated[tuple[Annotated[str, AfterValidator(method)], ...], Field(min_length=1)]
     """Map methods to draw and score; see vit_atlas.attention.methods."""
     scored_photos: Natural

@@ -1,5 +1,5 @@
 "use strict";
-// The attention explorer: any photo, method, layer and head; from the class token or from any patch.
+// The attention explorer: any photo, method, layer and head; from what the head reads or from any patch.
 (function () {
   const common = Atlas.json("attention-common");
   if (!common) return;
@@ -235,6 +235,7 @@
   byId("from").addEventListener("change", (event) =>
     Atlas.timed("attention from", () => {
       state.special = Number(event.target.value);
+      byId("from-note").hidden = !common.special[state.special].endsWith("(not read by the head)");
       board.pin(null);
     }),
   );
