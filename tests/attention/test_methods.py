@@ -1,5 +1,6 @@
 """Every method against plain loops over transformers' eager attention maps."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from tests import tiny_models
 from tests.tiny_models import PREFIX_TOKENS
 from tests.tiny_settings import tiny
 from vit_atlas.attention import maps
@@ -25,7 +27,7 @@ from vit_atlas.models.geometry import TokenLayout
 from vit_atlas.report import charts
 from vit_atlas.settings import AttentionSettings
 
-from .conftest import eager_attentions, tiny_model
+from .conftest import SMALL, eager_attentions, tiny_model
 
 TARGETS = torch.tensor([1, 3])
 
@@ -138,27 +140,61 @@ def test_head_of_the_last_states_is_the_models_own_answer(model: PreTrainedModel
     torch.testing.assert_close(trace.head(trace.hidden[-1]).detach(), trace.logits, atol=1e-5, rtol=1e-5)
 
 
-def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
-    block = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))[-1]
-    norm = block.layernorm_before if kind in ("vit", "deit") else block.norm1
+def _cam(model: PreTrainedModel, kind: str, pixels: Tensor, target: Callable[[Tensor], Tensor]) -> Tensor:
+    """Grad-CAM of ``target`` of the logits, written out."""
+    norm = _norm(model, kind)
     kept: list[Tensor] = []
     handle = norm.register_forward_hook(lambda *call: kept.append(call[2]))
     logits = model(pixels).logits
     handle.remove()
-    (gradient,) = torch.autograd.grad(logits[0, 1] + logits[1, 3], kept[0])
+    (gradient,) = torch.autograd.grad(target(logits), kept[0])
     weights = gradient[:, PREFIX_TOKENS[kind] :].mean(dim=1, keepdim=True)
     cam = (weights * kept[0][:, PREFIX_TOKENS[kind] :]).sum(dim=2).clamp(min=0).detach()
     cam = cam - cam.amin(dim=1, keepdim=True)
-    expected = (cam / (1e-7 + cam.amax(dim=1, keepdim=True))).reshape(2, 4, 4)
+    return (cam / (1e-7 + cam.amax(dim=1, keepdim=True))).reshape(2, 4, 4)
+
+
+def _norm(model: PreTrainedModel, kind: str) -> Any:
+    block = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))[-1]
+    return block.layernorm_before if kind in ("vit", "deit") else block.norm1
+
+
+def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    expected = _cam(model, kind, pixels, lambda logits: logits[0, 1] + logits[1, 3])
     torch.testing.assert_close(maps.gradcam(_trace(model, pixels)), expected, atol=1e-4, rtol=1e-3)
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert not norm._forward_hooks
+    assert not _norm(model, kind)._forward_hooks
+
+
+def test_finercam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
+    """Of five classes, the three with the nearest logits, whatever side they lie on."""
+
+    def target(logits: Tensor) -> Tensor:
+        total = logits.new_zeros(())
+        for row, label in zip(logits, TARGETS.tolist(), strict=True):
+            others = sorted(
+                (other for other in range(5) if other != label), key=lambda k: abs(float(row[k] - row[label]))
+            )
+            shares = [row.softmax(dim=0)[other] for other in others[:3]]
+            total = total + sum(
+                share * (row[label] - row[other]) for share, other in zip(shares, others, strict=False)
+            ) / sum(shares)
+        return total
+
+    found = maps.finercam(_trace(model, pixels))
+    torch.testing.assert_close(found, _cam(model, kind, pixels, target), atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(found, maps.gradcam(_trace(model, pixels)), atol=0.01)
+
+
+def test_finercam_of_one_class_is_gradcam(pixels: Tensor) -> None:
+    trace = _trace(tiny_models.tiny_model("vit", "a", 0, **SMALL), pixels, targets=torch.tensor([0, 0]))
+    torch.testing.assert_close(maps.finercam(trace), maps.gradcam(trace))
 
 
 def test_class_specific_methods_follow_the_class(pixels: Tensor) -> None:
     model = tiny_model("dinov2")
     one, other = _trace(model, pixels), _trace(model, pixels, targets=torch.tensor([2, 0]))
-    for method in (maps.relevance, maps.legrad, maps.gradcam):
+    for method in (maps.relevance, maps.legrad, maps.gradcam, maps.finercam):
         assert not torch.allclose(method(one), method(other))
     likely = _trace(model, pixels, targets=None)
     assert likely.targets.tolist() == likely.logits.argmax(dim=1).tolist()
@@ -218,8 +254,11 @@ def test_a_method_is_added_by_one_entry_and_one_function(pixels: Tensor, monkeyp
     assert method_table(metrics)["method"].tolist() == ["head min"]
 
 
-def test_gradcam_equals_the_librarys(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
-    from pytorch_grad_cam import GradCAM
+@pytest.mark.parametrize("finer", [False, True])
+def test_gradcam_and_finercam_equal_the_librarys(
+    model: PreTrainedModel, kind: str, pixels: Tensor, finer: bool
+) -> None:
+    from pytorch_grad_cam import FinerCAM, GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     class Logits(torch.nn.Module):
@@ -230,16 +269,16 @@ def test_gradcam_equals_the_librarys(model: PreTrainedModel, kind: str, pixels: 
         def forward(self, photos: Tensor) -> Tensor:
             return self.model(photos).logits
 
-    block = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))[-1]
-    norm = block.layernorm_before if kind in ("vit", "deit") else block.norm1
-
     def as_image(states: Tensor) -> Tensor:
         return states[:, PREFIX_TOKENS[kind] :].transpose(1, 2).reshape(2, -1, 4, 4)
 
-    with GradCAM(model=Logits(), target_layers=[norm], reshape_transform=as_image) as cam:
-        large = torch.from_numpy(cam(pixels, targets=[ClassifierOutputTarget(int(target)) for target in TARGETS]))
+    likely = model(pixels).logits.argmax(dim=1)  # The library compares the likeliest class only.
+    kinds = {"model": Logits(), "target_layers": [_norm(model, kind)], "reshape_transform": as_image}
+    with FinerCAM(**kinds) if finer else GradCAM(**kinds) as cam:
+        targets = None if finer else [ClassifierOutputTarget(int(target)) for target in likely]
+        large = torch.from_numpy(cam(pixels, targets=targets))
     # The library stretches its map to the photo; ours is compared after the same stretching.
-    ours = maps.gradcam(_trace(model, pixels))
+    ours = (maps.finercam if finer else maps.gradcam)(_trace(model, pixels, targets=likely))
     stretched = torch.nn.functional.interpolate(ours[:, None], size=(16, 16), mode="bilinear")[:, 0]
     for one, other in zip(stretched, large, strict=True):
         assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 0.999

@@ -6,7 +6,7 @@ options.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +25,9 @@ DISCARD = 0.9
 
 LEGRAD_LAYERS = 2
 """Layers that ``legrad`` reads, counted from the last: what the authors' own package (legrad_torch 1.1) does."""
+
+FINER_CLASSES = 3
+"""Classes that ``finercam`` compares with: as many as pytorch-grad-cam's."""
 
 GAUSSIAN_WIDTH = 0.25
 """Standard deviation of the centre Gaussian over the photo's side."""
@@ -203,6 +206,36 @@ def gradcam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
         Gildenblat and contributors, pytorch-grad-cam, https://github.com/jacobgil/pytorch-grad-cam
     """
     del options
+    return _cam(trace, lambda logits: logits.gather(1, trace.targets[:, None]).sum())
+
+
+def finercam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
+    """Finer-CAM: Grad-CAM of the class's logit less those of the classes most similar to it: what tells them apart.
+
+    The :data:`FINER_CLASSES` with the nearest logits are averaged with their probabilities as weights, at the paper's
+    comparison strength 1, as pytorch-grad-cam does. A model of one class has none to compare with: that is Grad-CAM.
+
+    Raises:
+        AtlasError: the pass kept no token states.
+
+    References:
+        Zhang et al. 2025, Finer-CAM: Spotting the Difference Reveals Finer Details for Visual Explanation,
+        https://arxiv.org/abs/2501.11309
+    """
+    del options
+
+    def distinguished(logits: Tensor) -> Tensor:
+        chosen = logits.gather(1, trace.targets[:, None])
+        distance = (logits.detach() - chosen.detach()).abs().scatter(1, trace.targets[:, None], torch.inf)
+        similar = logits.gather(1, distance.topk(min(FINER_CLASSES, logits.shape[1] - 1), largest=False).indices)
+        # Probabilities divided by their sum are the softmax of these logits alone.
+        return chosen.sum() - (similar.softmax(dim=1) * similar).sum()
+
+    return _cam(trace, distinguished)
+
+
+def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
+    """Grad-CAM of any scalar that is made of the logits (B, classes), each photo's of its own."""
     if len(trace.hidden) < 2:
         raise AtlasError("Grad-CAM needs the token states of every layer: call run_pass(..., layers=True)")
     model, normed = trace.classifier.model, []
@@ -212,7 +245,7 @@ def gradcam(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
         with torch.enable_grad():
             tail = split(model, 1, trace.classifier.image_size).tail
             logits = tail(trace.hidden[-2].detach().requires_grad_()).logits
-            (gradient,) = torch.autograd.grad(logits.gather(1, trace.targets[:, None]).sum(), normed[0])
+            (gradient,) = torch.autograd.grad(target(logits), normed[0])
     finally:
         hook.remove()
     patches = slice(trace.layout.prefix_tokens, None)

@@ -43,6 +43,7 @@ METHODS = {
         Method("relevance", "gradient x attention", class_specific=True, gradients=True),
         Method("legrad", "LeGrad", class_specific=True, gradients=True, states=True),
         Method("gradcam", "Grad-CAM", class_specific=True, states=True),
+        Method("finercam", "Finer-CAM", class_specific=True, states=True),
         Method("attnlrp", "AttnLRP", class_specific=True),
         Method("gaussian", "centre Gaussian", baseline=True),
         Method("random", "random", baseline=True),
