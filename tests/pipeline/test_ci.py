@@ -51,9 +51,7 @@ def remote(project: Project, tmp_path: Path, action: str) -> None:
 
 def test_the_steps_of_the_gpu_job(change: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remote(change, tmp_path, "pull")
-    assert set(change.repro()) == {"evaluate", "metrics", "report"}, (
-        "what main has was pulled and not made again"
-    )
+    assert set(change.repro()) == {"evaluate", "metrics", "report"}, "what main has was pulled and not made again"
     before = stored(tmp_path)
     remote(change, tmp_path, "push")
     assert stored(tmp_path) > before
