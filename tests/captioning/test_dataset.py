@@ -182,11 +182,14 @@ def test_objects(folder: Path) -> None:
         {"image": "a.jpg", "noun": "cat", "mask": "none.png"},
         {"image": "z.jpg", "noun": "cat", "mask": "a_dog.png"},
         {"image": "../a.jpg", "noun": "cat", "mask": "../a_dog.png"},
+        {"image": "a.jpg", "noun": "Tree", "mask": None, "box": [1, 2.5, 3, 4]},
     ]
     text = "\r\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     (folder / "objects.jsonl").write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\n\n")
     dataset = read_dataset(folder)
-    assert [(thing.noun, thing.path.name) for thing in dataset.photos[0].things] == [("dog house", "a_dog.png")]
+    dog, tree = dataset.photos[0].things
+    assert (dog.noun, dog.path.name if dog.path else None, dog.box) == ("dog house", "a_dog.png", None)
+    assert (tree.noun, tree.path, tree.box) == ("tree", None, (1, 2.5, 3, 4))
     assert not any(photo.things for photo in dataset.photos[1:])
     assert dataset.warnings == (
         "objects.jsonl: 2 photos that it names are missing (../a.jpg, z.jpg)",
@@ -200,6 +203,18 @@ def test_broken_lines_of_objects_are_told_at_once(folder: Path) -> None:
     (folder / "objects.jsonl").write_text("\n".join(lines))
     assert "objects.jsonl: 4 lines are not" in problem(folder)
     assert "(lines 1, 3, 4, 5)" in problem(folder)
+
+
+@pytest.mark.parametrize(
+    "box",
+    ["[1, 2, 3]", "[3, 2, 1, 4]", '[1, 2, 3, "4"]', "[1, 2, true, 4]", "[0, 0, NaN, 4]", "[0, 0, 1e999, 4]", "{}"],
+)
+def test_a_box_that_is_none_is_told(folder: Path, box: str) -> None:
+    (folder / "objects.jsonl").write_text(f'{{"image": "a.jpg", "noun": "dog", "box": {box}}}')
+    said = problem(folder)
+    assert "objects.jsonl: 1 lines are not" in said
+    assert '"box": [x0, y0, x1, y1]' in said
+    assert "x0 < x1" in said
 
 
 def test_a_data_set_has_a_name(folder: Path) -> None:

@@ -78,6 +78,22 @@ def test_the_page_gets_every_word_with_its_map_and_the_nouns_outlines(trained):
             assert thumbnail.size == (48, 36)
 
 
+def test_photos_that_nobody_captioned_are_measured_where_a_box_says_what_is_there(trained):
+    Image.new("RGB", (64, 48), (220, 30, 30)).save("data/captioning/images/boxed.jpg")
+    Image.new("RGB", (64, 48), (220, 30, 30)).save("data/captioning/images/bare.jpg")
+    with Path("data/captioning/objects.jsonl").open("a") as objects:
+        objects.write('{"image": "boxed.jpg", "noun": "square", "box": [0, 0, 32, 48]}\n')
+    settings = tiny(CaptionsSettings, photos=("boxed.jpg",))
+    make_caption_atlas(settings)
+    assert pd.read_csv("build/captions.csv")["image"].tolist()[9:] == ["boxed.jpg"]
+    (photo,) = read_json("build/captions/captions.json")["photos"]
+    (square,) = [word for word in photo["words"] if word["text"] == "square"]
+    assert square["on_mask"]["even"] == 0.5
+    assert "on_mask" not in photo["words"][0]
+    scores = pd.read_csv("build/captions/words.csv").set_index(["image", "score"])
+    assert scores.loc[("boxed.jpg", "noun_mass"), "sum"] == pytest.approx(square["on_mask"]["mass"], abs=1e-5)
+
+
 def test_same_input_same_bytes(trained):
     settings = tiny(CaptionsSettings, count=1)
     make_caption_atlas(settings)

@@ -7,6 +7,7 @@ from PIL import Image
 from tests.captioning.test_summary import metrics_of
 from vit_atlas.captioning.measure.word_maps import (
     View,
+    chance,
     correlation,
     entropy,
     noun_masks,
@@ -50,6 +51,32 @@ def test_a_noun_that_looks_away_is_not():
     found = metrics([word("dog", RIGHT)], {"dog": half("left")})
     assert found["noun_mass"] < 0.2
     assert found["noun_pointing"] == 0
+    assert found["noun_iou"] == 0
+    assert found["noun_mass_to_uniform"] < 0.4
+    assert found["noun_at_chance"] == 1
+
+
+def test_a_map_that_is_the_same_for_every_word_is_no_better_than_the_captions():
+    masks = {"dog": half("left")}
+    same = metrics([word("dog", LEFT), word("runs", LEFT)], masks)
+    assert same["noun_iou"] == pytest.approx(1)
+    assert same["noun_iou_over_caption"] == same["noun_mass_over_caption"] == pytest.approx(0)
+    own = metrics([word("dog", LEFT), word("runs", RIGHT)], masks)
+    assert own["noun_mass_caption"] == pytest.approx(0.5)
+    assert own["noun_mass_over_caption"] > 0.3
+
+
+def test_a_map_is_better_than_chance_where_few_of_its_moves_do_as_well():
+    mask = np.zeros((60, 60), np.uint8)
+    mask[10:30, 20:40] = 1
+    there, beside = np.zeros((6, 6)), np.zeros((6, 6))
+    there[1:3, 2:4] = beside[3:5, 2:4] = 1
+    assert chance(there, mask) == 1 / 36
+    assert chance(beside, mask) == 1
+    assert chance(np.ones((6, 6)), mask) == 1
+    mask[:] = 1
+    mask[0] = 0
+    assert chance(there, mask) > 0.5, "where the thing is nearly everything, no map can show that it looks there"
 
 
 def test_nouns_without_a_mask_and_other_words_are_not_scored():
@@ -77,6 +104,13 @@ def test_relation_words_spread_over_both_things():
     assert found["relation_both_mass"] == pytest.approx(1)
     assert found["relation_lesser_mass"] == pytest.approx(0.5, abs=0.02)
     assert found["noun_lesser_mass"] < 0.2
+
+
+def test_two_nouns_of_one_thing_are_not_two_things():
+    masks = {"dog": half("left"), "puppy": half("left")}
+    found = metrics([word("dog", LEFT), word("above", EVEN)], masks, nouns=("dog", "puppy"))
+    assert found["nouns_scored"] == 1
+    assert found["noun_lesser_mass"] is None
 
 
 def test_nothing_to_measure_is_none_not_nan():
@@ -109,3 +143,16 @@ def test_masks_of_one_noun_are_one_and_one_that_does_not_fit_is_left_out_by_name
     assert list(masks) == ["dog"]
     assert "turned.png cannot be read as a mask: it has 10x8 pixels, the photo 8x10" in problems[0]
     assert "`cat` is not scored in this photo" in problems[0]
+
+
+def test_a_box_is_a_mask_and_one_beside_the_photo_is_told():
+    masks, problems = noun_masks(
+        [NounMask("dog", None, (0.4, 2, 3, 10.3)), NounMask("dog", None, (6, 0, 8, 1))], (10, 8)
+    )
+    assert problems == []
+    assert masks["dog"].sum() == 3 * 8 + 2
+    for box in ((0, 0, 80, 100), (0.1, 0.1, 0.4, 0.4), (-5, 0, 3, 3)):
+        masks, problems = noun_masks([NounMask("dog", None, box)], (10, 8))
+        assert masks == {}
+        assert "is not one in a photo of 8x10 pixels" in problems[0]
+        assert "`dog` is not scored in this photo" in problems[0]

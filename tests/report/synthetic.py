@@ -251,7 +251,8 @@ def write_captions(name: str) -> None:
     for key, values in (("drawn_0", drawn), ("layers_0", np.stack([drawn, drawn[::-1]], axis=1))):
         arrays[key], arrays[f"{key}_peaks"] = pack_maps(values)
     write_arrays(folder / "maps.npz", arrays)
-    words = [{"text": text, "probability": 0.5} for text in ("a", name, "above", "sea")]
+    words: list[dict[str, Any]] = [{"text": text, "probability": 0.5} for text in ("a", name, "above", "sea")]
+    words[1]["on_mask"] = {"mass": 0.25, "even": 0.5, "at_chance": True}
     common = {"width": 60, "height": 40, "photo": "photos/0.jpg", "ended": True}
     photos = [
         {"name": f"{name}.jpg", "words": words, "references": [f"a {name}"], "outlines": {name: "M0 0L9 0L9 9Z"}},

@@ -213,6 +213,8 @@ def test_words_and_places_of_a_caption(opened: Open) -> None:
         assert words.all_inner_texts() == ["a", "cat", "above", "sea"]
         assert words.nth(1).get_attribute("aria-pressed") == "true"
         assert page.locator("#captions-board path.line").get_attribute("d").startswith("M0 0")
+        assert "no better than chance" in reading(page, "captions")
+        assert page.locator("#captions-words .chance").all_inner_texts() == ["cat \u2248 chance"]
         before = picture(page, "captions")
         words.nth(2).hover()
         assert reading(page, "captions").startswith("\u201cabove\u201d, probability 0.50")

@@ -56,6 +56,13 @@ def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
     return np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
 
 
+def object_share(mask: Array, grid: tuple[int, ...]) -> Array:
+    """Share of object pixels in each patch (rows, columns) of a mask (height, width)."""
+    rows, columns = grid
+    area = Image.fromarray((mask == 1).astype(np.float32)).resize((columns, rows), Image.Resampling.BOX)
+    return np.asarray(area)
+
+
 def usable(mask: Array) -> bool:
     """Whether a mask can tell maps apart: it has pixels of the object and pixels of the background."""
     return bool((mask == 1).any() and (mask == 0).any())

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, norm_histogram, patch_norms
@@ -19,7 +18,7 @@ from vit_atlas.attention.faithfulness import Curves, deletion_insertion
 from vit_atlas.attention.maps import MapOptions
 from vit_atlas.attention.methods import CUT, LEVELS, METHODS
 from vit_atlas.attention.passes import run_pass
-from vit_atlas.attention.scores import best_threshold, score_photo
+from vit_atlas.attention.scores import best_threshold, object_share, score_photo
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import write_json
@@ -201,13 +200,6 @@ def faithfulness_table(
                 curves = deletion_insertion(trace, values, steps, bar.update, fillings)
                 rows += _areas(photo.image_id, names, curves)
     return pd.DataFrame(rows, columns=["image_id", "method", "deletion", "insertion"])
-
-
-def object_share(mask: Array, grid: tuple[int, ...]) -> Array:
-    """Share of object pixels in each patch (rows, columns) of a mask (height, width)."""
-    rows, columns = grid
-    area = Image.fromarray((mask == 1).astype(np.float32)).resize((columns, rows), Image.Resampling.BOX)
-    return np.asarray(area)
 
 
 def _areas(image_id: str, names: Sequence[str], curves: Curves) -> list[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""The two tables of data/captioning: captions.csv, and objects.jsonl with masks of the things that captions name."""
+"""The two tables of data/captioning: captions.csv, and objects.jsonl with masks or boxes of what captions name."""
 
 import json
 import re
@@ -25,18 +25,25 @@ COLUMNS = {
 }
 """Names that the column of each meaning may have, the documented one first."""
 
-FIELDS = ("image", "noun", "mask")
-
 Find = Callable[[str], Path | None]
 """From a name in a table to the file that it means, if there is one."""
 
 
+LARGEST_EDGE = 1e6
+"""No photo has so many pixels a side."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edge in pixels of the upright photo."""
+
+
 @dataclass(frozen=True)
 class NounMask:
-    """Where in a photo a thing is that captions may name."""
+    """Where in a photo a thing is that captions may name: one of its mask and its box."""
 
     noun: str
-    path: Path
+    path: Path | None
+    """Its mask."""
+    box: Box | None = None
 
 
 @dataclass
@@ -97,10 +104,13 @@ def read_captions(table: Path, find: Find) -> CaptionRows:
 
 
 def read_objects(table: Path, find_photo: Find, find_mask: Find) -> tuple[dict[Path, list[NounMask]], list[str]]:
-    """Read objects.jsonl: the nouns that have a mask in each photo, and sentences about lines that name missing files.
+    """Read objects.jsonl: the nouns that have a mask or a box in each photo, and sentences about missing files.
+
+    A line that has both is read by its mask.
 
     Raises:
-        AtlasError: lines are no JSON objects with the texts image, noun and mask; the message names all of them.
+        AtlasError: lines are no JSON objects with the texts image and noun and with a mask or a box; the message names
+            all of them.
     """
     found: dict[Path, list[NounMask]] = defaultdict(list)
     wrong: list[int] = []
@@ -111,15 +121,16 @@ def read_objects(table: Path, find_photo: Find, find_mask: Find) -> tuple[dict[P
         if item is None:
             wrong.append(number)
         elif item:
-            photo, mask = find_photo(item["image"]), find_mask(item["mask"])
+            photo, mask = find_photo(item["image"]), find_mask(item["mask"]) if "mask" in item else None
             if photo is None:
                 missing["photos"].add(item["image"])
-            if mask is None:
+            if "mask" in item and mask is None:
                 missing["masks"].add(item["mask"])
-            if photo and mask:
-                found[photo].append(NounMask(item["noun"], mask))
+            if photo and (mask or "mask" not in item):
+                found[photo].append(NounMask(item["noun"], mask, item.get("box")))
     if wrong:
-        form = '{"image": ..., "noun": ..., "mask": ...} with three texts'
+        form = '{"image": ..., "noun": ..., "mask": ...} with three texts, or "box": [x0, y0, x1, y1] instead of "mask"'
+        form += " with four pixel positions, x0 < x1 and y0 < y1"
         raise AtlasError(f"{table}: {len(wrong)} lines are not {form} (lines {_lines(wrong)}): correct or remove them")
     warnings = [
         f"{table.name}: {len(names)} {what} that it names are missing ({some(names)})"
@@ -140,15 +151,29 @@ def _check_splits(table: Path, content: Table) -> None:
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
-    """The three texts of a line, the noun as captions write it; None where the line is something else."""
+    """Image, noun as captions write it, and mask or else box of a line; None where it is something else."""
     try:
         item = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(item, dict) or not all(isinstance(item.get(key), str) and item[key].strip() for key in FIELDS):
+    if not isinstance(item, dict) or not all(_is_text(item.get(key)) for key in ("image", "noun")):
         return None
     noun = " ".join(unicodedata.normalize("NFKC", item["noun"]).lower().split())
-    return {"image": item["image"].strip(), "noun": noun, "mask": item["mask"].strip()}
+    found = {"image": item["image"].strip(), "noun": noun}
+    if item.get("mask") is not None:
+        return {**found, "mask": item["mask"].strip()} if _is_text(item["mask"]) else None
+    return {**found, "box": tuple(item["box"])} if _is_box(item.get("box")) else None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _is_box(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 4 or not all(type(edge) in (int, float) for edge in value):
+        return False
+    left, top, right, bottom = value
+    return bool(left < right and top < bottom and all(abs(edge) < LARGEST_EDGE for edge in value))
 
 
 def _lines(numbers: list[int]) -> str:

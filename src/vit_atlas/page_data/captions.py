@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vit_atlas.attention.scores import usable
 from vit_atlas.captioning.dataset import CaptionedPhoto
 from vit_atlas.captioning.measure.describe import Captions
-from vit_atlas.captioning.measure.word_maps import View, noun_masks
+from vit_atlas.captioning.measure.word_maps import View, noun_masks, tell
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import open_photo
 from vit_atlas.io.arrays import pack_maps, write_arrays
@@ -38,7 +39,7 @@ def save_words(folder: Path, captions: Captions, stems: Sequence[str], captioner
             key = f"{name}_{len(photos)}"
             arrays[key], arrays[f"{key}_peaks"] = pack_maps(maps)
         save_thumbnail(pixels, folder / "photos" / f"{stem}.jpg")
-        photos.append(_entry(photo, pixels, stem, caption))
+        photos.append(_entry(photo, pixels, stem, caption, captions.view))
     write_arrays(folder / "maps.npz", arrays)
     write_json(folder / "captions.json", {"photos": photos, "view": str(captions.view), "captioner": captioner})
 
@@ -53,14 +54,19 @@ def _maps(caption: Caption, view: View) -> dict[str, np.ndarray]:
     }
 
 
-def _entry(photo: CaptionedPhoto, pixels: Image.Image, stem: str, caption: Caption) -> dict[str, Any]:
+def _entry(photo: CaptionedPhoto, pixels: Image.Image, stem: str, caption: Caption, view: View) -> dict[str, Any]:
     masks = noun_masks(photo.things, (pixels.height, pixels.width))[0]
+    scored = {noun for noun, mask in masks.items() if usable(mask)}
     return {
         "name": photo.name,
         "width": pixels.width,
         "height": pixels.height,
         "photo": f"photos/{stem}.jpg",
-        "words": [{"text": word.text, "probability": math.exp(word.log_probability)} for word in caption.words],
+        "words": [
+            {"text": word.text, "probability": math.exp(word.log_probability)}
+            | ({"on_mask": tell(view.of(word), masks[word.text])} if word.text in scored else {})
+            for word in caption.words
+        ],
         "ended": caption.ended,
         "references": list(photo.captions),
         "outlines": {noun: outline(mask) for noun, mask in masks.items()},

@@ -18,8 +18,8 @@ from vit_atlas.attention.collect import PhotoMaps, maps_of_pass
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES, class_specific, needing
 from vit_atlas.attention.passes import Pass, run_pass
-from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
-from vit_atlas.attention.study import Study, object_share
+from vit_atlas.attention.scores import comparison_size, object_share, resize_mask, score_photo, usable
+from vit_atlas.attention.study import Study
 from vit_atlas.attention.summary import class_table, study_metrics
 from vit_atlas.comparison.maps import SavedMaps
 from vit_atlas.data.manifest import Manifest, Photo

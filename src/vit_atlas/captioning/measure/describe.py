@@ -43,7 +43,9 @@ class Captions:
 
 
 def describe(captioner: Captioner, dataset: CaptionDataset, settings: CaptionsSettings) -> Captions:
-    """Caption the test photos, or all where there are no captions; maps are kept of the photos to draw only.
+    """Caption the test photos, those that nobody captioned but whose things are known, and those to draw.
+
+    Maps are kept of the photos to draw only.
 
     Raises:
         AtlasError: nobody captioned a test photo though others have captions, a photo asked for does not exist, or a
@@ -52,7 +54,8 @@ def describe(captioner: Captioner, dataset: CaptionDataset, settings: CaptionsSe
     others = [photo for photo in dataset.photos if not photo.captions]
     tested = dataset.of_split("test") if len(others) < len(dataset.photos) else []
     chosen = _choose(settings, tested, others)
-    photos = [*tested, *(photo for photo in chosen if photo not in tested)]
+    known = [*tested, *(photo for photo in others if photo.things)]
+    photos = [*known, *(photo for photo in chosen if photo not in known)]
     view = View(settings.layer, settings.head)
     options = SearchOptions(settings.max_length, settings.beams, settings.length_penalty)
     nouns = {thing.noun for photo in photos for thing in photo.things}

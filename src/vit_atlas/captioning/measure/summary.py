@@ -18,17 +18,23 @@ from vit_atlas.settings import Settings
 OFF = {"captions": "off: captioner.kind is none"}
 """Content of metrics/caption.json where nothing is captioned."""
 
-BASELINES = ("uniform", "gaussian")
+BASELINES = ("uniform", "gaussian", "caption")
+"""Maps beside a noun's: an even one, a Gaussian in the centre, and the mean of all words of the caption."""
+
+NOUN = ("noun_mass", "noun_pointing", "noun_iou")
 
 DIFFERENCES = {
-    "noun_mass_over_gaussian": ("noun_mass", "noun_mass_gaussian"),
+    **{f"{name}_over_{other}": (name, f"{name}_{other}") for name in NOUN for other in ("gaussian", "caption")},
     "article_noun_over_others": ("article_noun_correlation", "other_neighbours_correlation"),
     "relation_over_noun_entropy": ("relation_entropy", "noun_entropy"),
     "relation_over_noun_lesser_mass": ("relation_lesser_mass", "noun_lesser_mass"),
 }
 """Difference -> the two numbers of metrics/caption.json, the first less the second."""
 
-OVER_SEEDS = tuple(dict.fromkeys(key for pair in DIFFERENCES.values() for key in pair if key != "noun_mass_gaussian"))
+RATIOS = {"noun_mass_to_uniform": ("noun_mass", "noun_mass_uniform")}
+"""Ratio -> the two numbers of metrics/caption.json, the first by the second."""
+
+OVER_SEEDS = tuple(dict.fromkeys(key for pair in DIFFERENCES.values() for key in pair if not key.endswith(BASELINES)))
 """Numbers whose mean over several trainings is told beside the differences'."""
 
 TEXTS = ("image", "score")
@@ -68,13 +74,14 @@ def trainings_metrics(trainings: Mapping[int, tuple[pd.DataFrame, Mapping[str, A
     sums = [table.reindex(photos) for table in sums]
     metrics: dict[str, Any] = {"trainings": len(trainings)}
     each: list[dict[str, Any]] = [{"bleu_4": facts["bleu_4"]} for _, facts in trainings.values()]
-    for name, keys in ({name: (name,) for name in OVER_SEEDS} | DIFFERENCES).items():
+    for name, keys in ({name: (name,) for name in OVER_SEEDS} | DIFFERENCES | RATIOS).items():
         columns = [(kind, key) for key in keys for kind in ("sum", "count")]
         rows = np.stack([np.column_stack([_column(table, *column) for column in columns]) for table in sums])
         rows = rows[:, rows[:, :, 1::2].sum(axis=(0, 2)) > 0]
-        statistic = _difference_of_means if len(keys) == 2 else _share
-        signed = len(keys) == 2 or name.endswith("correlation")
-        metrics |= over_seeds(name, rows, SAMPLES, 0, statistic, bounds=(-1.0, 1.0) if signed else (0.0, 1.0))
+        statistic = _share if len(keys) == 1 else _ratio_of_means if name in RATIOS else _difference_of_means
+        least = -1.0 if name in DIFFERENCES or name.endswith("correlation") else 0.0
+        bounds = (least, np.inf if name in RATIOS else 1.0)
+        metrics |= over_seeds(name, rows, SAMPLES, 0, statistic, bounds=bounds)
         with np.errstate(invalid="ignore", divide="ignore"):
             values = statistic(rows.sum(axis=1))
         for place, value in enumerate(values.tolist()):
@@ -94,8 +101,6 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
     """
     sums = _sums(words)
     layers = sum(name.startswith("noun_mass_layer_") for name in words["score"].unique())
-    mass = ["noun_mass", *(f"noun_mass_{name}" for name in BASELINES)]
-    pointing = ["noun_pointing", *(f"noun_pointing_{name}" for name in BASELINES)]
     by_layer = [f"noun_mass_layer_{layer}" for layer in range(1, layers + 1)]
     sentences = ["article_noun_correlation", "other_neighbours_correlation", "noun_entropy", "relation_entropy"]
     balance = [f"{kind}_{part}_mass" for kind in ("noun", "relation") for part in ("both", "lesser")]
@@ -106,21 +111,33 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
         "words_per_caption": float(np.mean([len(words_of(text)) for text in table["caption"]])),
         "cut_captions": float((~table["ended"].astype(bool)).mean()),
         "nouns_scored": _count(sums, "noun_mass"),
-        **{name: _mean(sums, name) for name in (*mass, *pointing, *by_layer)},
+        **{name: value for score in NOUN for name, value in _beside_baselines(sums, score).items()},
+        **{name: _mean(sums, name) for name in ("noun_at_chance", *by_layer)},
         "article_noun_pairs": _count(sums, "article_noun_correlation"),
         "relation_words": _count(sums, "relation_entropy"),
         **{name: _mean(sums, name) for name in (*sentences, *balance)},
     }
-    for name, (first, second) in DIFFERENCES.items():
-        rows = np.column_stack([_column(sums, kind, key) for key in (first, second) for kind in ("sum", "count")])
-        rows = rows[rows[:, [1, 3]].sum(axis=1) > 0]
-        metrics |= Estimate.of_totals(rows, _difference_of_means).flat(name)
+    for name, pair in (DIFFERENCES | RATIOS).items():
+        statistic = _ratio_of_means if name in RATIOS else _difference_of_means
+        metrics |= Estimate.of_totals(_rows(sums, *pair), statistic).flat(name)
     return metrics | {"warnings": facts["warnings"]}
 
 
 def _sums(words: pd.DataFrame) -> pd.DataFrame:
     """Sums and counts of every score, one row a photo."""
     return words.pivot_table(index="image", columns="score", values=["sum", "count"], aggfunc="sum")
+
+
+def _rows(sums: pd.DataFrame, *names: str) -> np.ndarray:
+    """Sums and counts (photos, 2 a score) of scores, of the photos that have any."""
+    rows = np.column_stack([_column(sums, kind, name) for name in names for kind in ("sum", "count")])
+    return rows[rows[:, 1::2].sum(axis=1) > 0]
+
+
+def _beside_baselines(sums: pd.DataFrame, score: str) -> dict[str, float | None]:
+    """A score of the nouns' maps with its interval, and that of each baseline."""
+    own = Estimate.of_totals(_rows(sums, score), _share).flat(score)
+    return own | {f"{score}_{name}": _mean(sums, f"{score}_{name}") for name in BASELINES}
 
 
 def _column(sums: pd.DataFrame, kind: str, name: str) -> np.ndarray:
@@ -147,3 +164,8 @@ def _share(totals: np.ndarray) -> np.ndarray:
 def _difference_of_means(totals: np.ndarray) -> np.ndarray:
     """Of each row (sum, count, sum, count); NaN where a count is zero."""
     return totals[:, 0] / totals[:, 1] - totals[:, 2] / totals[:, 3]
+
+
+def _ratio_of_means(totals: np.ndarray) -> np.ndarray:
+    """Of each row (sum, count, sum, count); NaN where a count is zero."""
+    return np.asarray((totals[:, 0] / totals[:, 1]) / (totals[:, 2] / totals[:, 3]))

@@ -1,7 +1,9 @@
 """Where captions' words looked, as numbers: nouns against masks, and the report's sentences about small words.
 
-- Attention correctness: the share of a noun's map that lies inside the noun's mask, and whether the map's peak does,
-  beside an even map and a Gaussian in the photo's centre.
+- Attention correctness: the share of a noun's map that lies inside the noun's mask, whether the map's peak does, and
+  the mask's IoU with the map cut at its mean; beside an even map, a Gaussian in the photo's centre, and the mean map of
+  the caption's words, for a map that is the same for every word says nothing of one.
+- Chance: whether the noun's map lies on the mask as well after it was moved elsewhere over the photo.
 - "`a` and its noun have similar maps": correlation between the maps of an article and of its noun, against that of
   other neighbours in the caption.
 - "`next to` does not focus on one object": entropy of relation words' maps against nouns', and how their mass is
@@ -14,12 +16,12 @@ References:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vit_atlas.attention.maps import centre_gaussian
-from vit_atlas.attention.scores import PhotoScores, comparison_size, resize_mask, score_photo, usable
+from vit_atlas.attention.scores import PhotoScores, comparison_size, object_share, resize_mask, score_photo, usable
 from vit_atlas.captioning.model.words import Caption, Word
 from vit_atlas.captioning.tables import NounMask
 from vit_atlas.data.mask_values import open_mask
@@ -33,7 +35,10 @@ RELATIONS = set(
     off on onto over past right through to towards under underneath with
     """.split()  # noqa: SIM905
 )
-BASELINES = ("uniform", "gaussian")
+BASELINES = ("uniform", "gaussian", "caption")
+"""Maps that know nothing of a word, in the order in which they are scored after its own."""
+CHANCE = 0.05
+"""A map is better than chance where at most this share of its moves does as well."""
 REACH = 3
 """An article's noun is at most this many words after it: colours and the like may stand between."""
 
@@ -83,10 +88,10 @@ class View:
 
 
 def noun_masks(things: Sequence[NounMask], size: tuple[int, int]) -> tuple[dict[str, Array], list[str]]:
-    """Masks by noun, uint8 (height, width): 1 inside; several things of one noun are one mask.
+    """Masks by noun, uint8 (height, width): 1 inside; several things of one noun are one mask, and a box is one, too.
 
     Args:
-        things: what has a mask in the photo.
+        things: what has a mask or a box in the photo.
         size: (height, width) of the photo.
 
     Returns:
@@ -94,14 +99,34 @@ def noun_masks(things: Sequence[NounMask], size: tuple[int, int]) -> tuple[dict[
     """
     masks: dict[str, Array] = {}
     problems: dict[str, str] = {}
+    known: dict[NounMask, Array] = {}
     for thing in things:
+        nameless = replace(thing, noun="")
         try:
-            mask = open_mask(thing.path, "binary", size[::-1])
+            if nameless not in known:
+                known[nameless] = _open(thing, size)
+            mask = known[nameless]
         except AtlasError as error:
             problems[thing.noun] = f"{error}; `{thing.noun}` is not scored in this photo"
             continue
         masks[thing.noun] = np.maximum(mask, masks[thing.noun]) if thing.noun in masks else mask
     return {noun: mask for noun, mask in masks.items() if noun not in problems}, list(problems.values())
+
+
+def _open(thing: NounMask, size: tuple[int, int]) -> Array:
+    if thing.path is not None:
+        return open_mask(thing.path, "binary", size[::-1])
+    assert thing.box is not None
+    height, width = size
+    left, top, right, bottom = (round(edge) for edge in thing.box)
+    if left < -1 or top < -1 or right > width + 1 or bottom > height + 1 or right <= left or bottom <= top:
+        raise AtlasError(
+            f"the box {list(thing.box)} is not one in a photo of {width}x{height} pixels: give left, top, right and "
+            "bottom edge in pixels of the upright photo"
+        )
+    mask = np.zeros(size, np.uint8)
+    mask[max(top, 0) : bottom, max(left, 0) : right] = 1
+    return mask
 
 
 def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view: View) -> Scores:
@@ -114,15 +139,17 @@ def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view
         view: which maps count.
     """
     scores: Scores = {}
+    mean = np.mean([view.of(word) for word in caption.words], axis=0) if caption.words else None
     for word in caption.words:
         kind = _kind(word.text, nouns)
         if kind:
             _add(scores, f"{kind}_entropy", entropy(view.of(word)))
         if kind == "noun" and word.text in masks and usable(masks[word.text]):
-            _score_noun(scores, word, masks[word.text], view)
+            _score_noun(scores, word, mean, masks[word.text], view)
     _score_neighbours(scores, caption.words, nouns, view)
-    if len(masks) == 2:
-        _score_balance(scores, caption.words, list(masks.values()), nouns, view)
+    things = list({mask.tobytes(): mask for mask in masks.values()}.values())  # nouns may name one thing
+    if len(things) == 2:
+        _score_balance(scores, caption.words, things, nouns, view)
     return scores
 
 
@@ -130,6 +157,21 @@ def entropy(values: Array) -> float:
     """Entropy of a map that sums to 1, divided by an even map's: 0 is one place, 1 is everywhere alike."""
     shares = values[values > 0]
     return float(-(shares * np.log(shares)).sum() / math.log(values.size)) if values.size > 1 else 0.0
+
+
+def chance(values: Array, mask: Array) -> float:
+    """How often a map lies on a mask as well as it does now after it was moved elsewhere.
+
+    The map (rows, columns) is moved by every number of places down and to the right, what leaves the photo coming in at
+    the other side: a test that keeps the map's form. All maps do well where a mask (height, width) covers nearly
+    everything.
+
+    Returns:
+        Share of all moves, staying included, after which at least as much of the map lies on the mask.
+    """
+    inside = object_share(mask, values.shape)
+    moved = np.fft.ifft2(np.conj(np.fft.fft2(values)) * np.fft.fft2(inside)).real
+    return float((moved >= moved[0, 0] - 1e-6 * abs(moved[0, 0])).mean())
 
 
 def correlation(first: Array, second: Array) -> float | None:
@@ -149,17 +191,21 @@ def _kind(text: str, nouns: set[str]) -> str | None:
     return "relation" if text in RELATIONS else None
 
 
-def _score_noun(scores: Scores, word: Word, mask: Array, view: View) -> None:
+def _score_noun(scores: Scores, word: Word, caption: Array, mask: Array, view: View) -> None:
     chosen = view.of(word)
     gaussian = centre_gaussian(*chosen.shape).numpy()
     layers = [word.map(layer) for layer in range(len(word.maps))]
-    found = _scores([chosen, np.full_like(chosen, 1 / chosen.size), gaussian, *layers], mask)
+    found = _scores([chosen, np.full_like(chosen, 1 / chosen.size), gaussian, caption, *layers], mask)
+    hit, spilled, missed, _ = found.cut.T
+    iou = hit / (hit + spilled + missed)
     for index, suffix in enumerate(["", *(f"_{name}" for name in BASELINES)]):
         _add(scores, f"noun_mass{suffix}", found.mass[index])
-        # An even map points anywhere, so it hits as often as the mask is large.
-        hit = found.mass if suffix == "_uniform" else found.pointing
-        _add(scores, f"noun_pointing{suffix}", hit[index])
-    for layer, share in enumerate(found.mass[3:], start=1):
+        # An even map points anywhere, so it hits as often as the mask is large; cut, it is the whole photo.
+        even = suffix == "_uniform"
+        _add(scores, f"noun_pointing{suffix}", found.mass[index] if even else found.pointing[index])
+        _add(scores, f"noun_iou{suffix}", found.mass[index] if even else iou[index])
+    _add(scores, "noun_at_chance", float(chance(chosen, mask) > CHANCE))
+    for layer, share in enumerate(found.mass[1 + len(BASELINES) :], start=1):
         _add(scores, f"noun_mass_layer_{layer}", share)
 
 
@@ -198,6 +244,16 @@ def _phrases(words: Sequence[Word], nouns: set[str]) -> list[tuple[int, int]]:
             if last is not None and not any(words[index].text in ARTICLES for index in range(first + 1, last)):
                 found.append((first, last))
     return found
+
+
+def tell(values: Array, mask: Array) -> dict[str, float | bool]:
+    """What a page says of a noun's map (rows, columns) and its mask (height, width), for which :func:`usable` holds.
+
+    Returns:
+        ``mass``, the map's share on the mask; ``even``, an even map's; ``at_chance``, see :func:`chance`.
+    """
+    mass, even = _scores([values, np.full_like(values, 1 / values.size)], mask).mass
+    return {"mass": float(mass), "even": float(even), "at_chance": chance(values, mask) > CHANCE}
 
 
 def _scores(maps: list[Array], mask: Array) -> PhotoScores:

@@ -51,8 +51,16 @@
     if (board.cell === null) {
       shade(null);
       const best = Atlas.place(shown.indexOf(peak), columns);
-      byId("reading").textContent = `\u201c${word.text}\u201d, probability ${word.probability.toFixed(2)}: looked most at ${best} of ${rows} by ${columns}, ${Atlas.percent(peak)} of its attention.`;
+      byId("reading").textContent = `\u201c${word.text}\u201d, probability ${word.probability.toFixed(2)}: looked most at ${best} of ${rows} by ${columns}, ${Atlas.percent(peak)} of its attention.${onMask(word)}`;
     }
+  }
+
+  // How much of a noun's measured map lies on its mask, and whether that is more than chance.
+  function onMask(word) {
+    const told = word.on_mask;
+    if (!told) return "";
+    const said = ` As measured, ${Atlas.percent(told.mass)} of it lies on what it names, which covers ${Atlas.percent(told.even)} of the photo`;
+    return said + (told.at_chance ? ": no better than chance, for the same map moved elsewhere does as well in more than one place of twenty." : ".");
   }
 
   // Shade every word by how much it looked at a place, beside the word that looked there most.
@@ -83,6 +91,11 @@
     words = photo().words.map((word, index) => {
       const item = Atlas.make("button", { type: "button", class: "word", "aria-pressed": "false" }, word.text);
       item.title = `probability ${word.probability.toFixed(2)}`;
+      if (word.on_mask && word.on_mask.at_chance) {
+        item.classList.add("chance");
+        item.title += "; its map is no better than chance";
+        item.append(Atlas.make("small", {}, " \u2248 chance"));
+      }
       for (const event of ["pointerenter", "focus", "click"]) item.addEventListener(event, () => chooseWord(index));
       place.append(item, " ");
       return item;
