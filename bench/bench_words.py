@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from vit_atlas.paths import CAPTIONING_DATA
@@ -23,16 +24,20 @@ from vit_atlas.paths import CAPTIONING_DATA
 WORDS = ("dog", "dogs", "puppy", "puppies", "cat", "cats", "kitten", "kittens")
 
 
-def make(flickr: Path, pets: Path, folder: Path) -> None:
-    """Write ``folder``, which must not exist."""
+def make(flickr: Path, pets: Path, folder: Path, most: dict[str, int]) -> None:
+    """Write ``folder``, which must not exist; ``most`` are photos of Flickr8k by split."""
     images = folder / "images"
-    shutil.copytree(flickr / "images", images / "flickr8k")
-    (images / "pets").mkdir()
-    with (flickr / "captions.csv").open(newline="") as source, (folder / "captions.csv").open("w", newline="") as table:
-        rows = csv.DictReader(source)
-        writer = csv.DictWriter(table, rows.fieldnames or ())
+    for name in ("flickr8k", "pets"):
+        (images / name).mkdir(parents=True)
+    with (flickr / "captions.csv").open(newline="") as source:
+        rows = list(csv.DictReader(source))
+    kept = choose(rows, most)
+    with (folder / "captions.csv").open("w", newline="") as table:
+        writer = csv.DictWriter(table, rows[0])
         writer.writeheader()
-        writer.writerows({**row, "image": f"flickr8k/{row['image']}"} for row in rows)
+        writer.writerows({**row, "image": f"flickr8k/{row['image']}"} for row in rows if row["image"] in kept)
+    for name in kept:
+        shutil.copy(flickr / "images" / name, images / "flickr8k" / name)
     shutil.copytree(pets / "annotations" / "trimaps", folder / "masks")
     with (folder / "objects.jsonl").open("w") as objects:
         for mask in sorted((folder / "masks").glob("*.png")):
@@ -43,13 +48,26 @@ def make(flickr: Path, pets: Path, folder: Path) -> None:
                 objects.write(json.dumps(line) + "\n")
 
 
+def choose(rows: list[dict[str, str]], most: dict[str, int]) -> set[str]:
+    """Photos of each split, those first whose captions have one of :data:`WORDS`, then by name."""
+    named = {row["image"] for row in rows if {*WORDS} & {*row["caption"].lower().split()}}
+    kept: set[str] = set()
+    for split, count in most.items():
+        photos = {row["image"] for row in rows if row["split"] == split}
+        kept |= {*sorted(photos, key=lambda name: (name not in named, name))[:count]}
+    return kept
+
+
 def main() -> None:
     """Make the folder of photos."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flickr", type=Path)
     parser.add_argument("pets", type=Path)
+    for split in ("train", "val", "test"):
+        parser.add_argument(f"--{split}", type=int, default=sys.maxsize, help="at most so many photos of Flickr8k")
     arguments = parser.parse_args()
-    make(arguments.flickr, arguments.pets, CAPTIONING_DATA)
+    most = {split: getattr(arguments, split) for split in ("train", "val", "test")}
+    make(arguments.flickr, arguments.pets, CAPTIONING_DATA, most)
 
 
 if __name__ == "__main__":
