@@ -171,7 +171,7 @@ def chance(values: Array, mask: Array) -> float:
     """
     inside = object_share(mask, values.shape)
     moved = np.fft.ifft2(np.conj(np.fft.fft2(values)) * np.fft.fft2(inside)).real
-    return float((moved >= moved[0, 0] - 1e-6 * abs(moved[0, 0])).mean())
+    return float((moved >= moved[0, 0] - 1e-6 * moved.max()).mean())
 
 
 def correlation(first: Array, second: Array) -> float | None:
