@@ -139,7 +139,7 @@ def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view
         view: which maps count.
     """
     scores: Scores = {}
-    mean = np.mean([view.of(word) for word in caption.words], axis=0) if caption.words else None
+    mean = np.mean([view.of(word) for word in caption.words] or [[]], axis=0)
     for word in caption.words:
         kind = _kind(word.text, nouns)
         if kind:
