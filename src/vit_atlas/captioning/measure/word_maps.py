@@ -139,13 +139,13 @@ def word_scores(caption: Caption, masks: dict[str, Array], nouns: set[str], view
         view: which maps count.
     """
     scores: Scores = {}
-    mean = np.mean([view.of(word) for word in caption.words] or [[]], axis=0)
+    maps = [view.of(word) for word in caption.words]
     for word in caption.words:
         kind = _kind(word.text, nouns)
         if kind:
             _add(scores, f"{kind}_entropy", entropy(view.of(word)))
         if kind == "noun" and word.text in masks and usable(masks[word.text]):
-            _score_noun(scores, word, mean, masks[word.text], view)
+            _score_noun(scores, word, np.mean(maps, axis=0), masks[word.text], view)
     _score_neighbours(scores, caption.words, nouns, view)
     things = list({mask.tobytes(): mask for mask in masks.values()}.values())  # nouns may name one thing
     if len(things) == 2:
