@@ -210,11 +210,11 @@ def test_position_maps_follow_one_pointer(opened: Open) -> None:
 def test_words_and_places_of_a_caption(opened: Open) -> None:
     with opened() as page:
         words = page.locator("#captions-words .word")
-        assert words.all_inner_texts() == ["a", "cat", "above", "sea"]
+        assert words.all_inner_texts() == ["a", "cat \u2248 chance", "above", "sea"]
         assert words.nth(1).get_attribute("aria-pressed") == "true"
         assert page.locator("#captions-board path.line").get_attribute("d").startswith("M0 0")
         assert "no better than chance" in reading(page, "captions")
-        assert page.locator("#captions-words .chance").all_inner_texts() == ["cat \u2248 chance"]
+        assert page.locator("#captions-words .chance").count() == 1
         before = picture(page, "captions")
         words.nth(2).hover()
         assert reading(page, "captions").startswith("\u201cabove\u201d, probability 0.50")
