@@ -3,8 +3,11 @@
 Of every class the first ``--per-class`` training photos of a random order are kept; several numbers go round the
 classes, which makes an uneven set. Validation photos are as many as ``data.val_fraction`` would give. The settings are
 those of params.yaml with what the preset ``data=photos`` sets, and the options below. One row a seed: accuracy on the
-test photos with its 95 % interval, the probe's, their difference photo by photo, and the step that was kept (0 is the
-starting point). The probe is what the evaluate stage would fit: the head that the training starts from.
+test photos with its 95 % interval, the probe's, their difference photo by photo, the step that was kept (0 is the
+starting point), and what the training took: seconds of processor time (with OMP_NUM_THREADS=1 about those of a quiet
+machine), the process's peak memory in MB (10^6 bytes), and how many numbers learn. The probe is what the evaluate stage
+would fit: the head that the training starts from. ``--scratch`` keeps what the frozen blocks make of the photos, so
+that variants may be measured in processes of their own, as memory should be.
 """
 
 import argparse
@@ -12,6 +15,8 @@ import csv
 import os
 import sys
 import tempfile
+import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,7 @@ from vit_atlas.data.manifest import Manifest
 from vit_atlas.data.prepare import prepare
 from vit_atlas.estimates import Estimate
 from vit_atlas.finetune.head import clean_features, start_from_probe
+from vit_atlas.finetune.lora import add_adapters, merge_adapters
 from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.finetune.probe import fit_probe
 from vit_atlas.finetune.tokens import trunk_tokens
@@ -40,7 +46,7 @@ from vit_atlas.training.loop import deterministic, fit, training_arguments
 COLUMNS = (
     "train_photos", "val_photos", "test_photos", "classes", "variant", "seed",
     "probe", "accuracy", "difference", "probe_balanced", "balanced", "difference_balanced", "kept_step", "steps",
-    "val_at_start", "val_kept", "val_loss_kept",
+    "val_at_start", "val_kept", "val_loss_kept", "cpu_seconds", "peak_mb", "learning",
 )  # fmt: skip
 
 
@@ -63,6 +69,7 @@ def main() -> None:
     parser.add_argument("--test-from-train", type=int, default=0, help="move this many photos a class to the test")
     parser.add_argument("--variants", nargs="+", default=[""], help="such as class_weights=none,learning_rate=0.00005")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the training")
+    parser.add_argument("--scratch", type=Path, help="folder for the frozen blocks' activations; removed without it")
     options = parser.parse_args()
     settings = load_settings()
     own = settings.finetune.model_copy(update=read_preset("data", "photos")["finetune"])
@@ -71,10 +78,12 @@ def main() -> None:
     table = csv.writer(sys.stdout)
     table.writerow(COLUMNS)
     here = Path.cwd()
-    with tempfile.TemporaryDirectory() as scratch:
+    if options.scratch:
+        options.scratch.mkdir(parents=True, exist_ok=True)
+    with nullcontext(options.scratch) if options.scratch else tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)  # Checkpoints and the trunk's activations go there.
         linked = Path(scratch, options.folder)
-        if not options.folder.is_absolute():
+        if not (options.folder.is_absolute() or linked.exists()):
             linked.parent.mkdir(parents=True, exist_ok=True)
             linked.symlink_to(here / options.folder)
         for seed in options.seeds:
@@ -114,8 +123,9 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     start = {name: value.clone() for name, value in classifier.model.state_dict().items()}
     processor = classifier.processor
     augmentation = PhotoAugmentation(
-        settings.augment, classifier.image_size, processor.image_mean, processor.image_std, processor.resample, seed
-    )
+        settings.augment, classifier.image_size, processor.image_mean, processor.image_std, processor.resample,
+        settings.augment.seed
+    )  # fmt: skip
     train, held_out = AugmentedPhotos(photos.train, augmentation), Manifest(join(photos.val, photos.test))
     parts = split(classifier.model, int(own.trainable_blocks), classifier.image_size)
     shape = (classifier.layout.tokens, classifier.model.config.hidden_size)
@@ -148,12 +158,20 @@ def train_one(
     """Train the last blocks as finetune does; returns the row's numbers from the probe's on."""
     checkpoints = Checkpoints("bench")
     model = classifier.model
+    if settings.lora_rank:
+        add_adapters(classifier, settings)
+    else:
+        freeze(model, int(settings.trainable_blocks))
     tail = split(model, int(settings.trainable_blocks)).tail
-    freeze(model, int(settings.trainable_blocks))
+    learning = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     args = training_arguments(settings, len(train), checkpoints)
+    Path("/proc/self/clear_refs").write_text("5")  # From here on the peak is the training's.
+    started = time.process_time()
     with deterministic():
         history = fit(tail, train, val, parameter_groups(model, settings), settings, args, checkpoints,
                       Stream(None, None))  # fmt: skip
+    taken, peak = time.process_time() - started, peak_megabytes()
+    merge_adapters(classifier)
     best = checkpoints.best()
     assert best is not None
     checkpoints.remove()
@@ -162,7 +180,13 @@ def train_one(
     measured += [Estimate.mean_of_groups(item, labels) for item in (probe, answers, answers.astype(float) - probe)]
     start = history.loc[history["step"] == 0, "val_accuracy"]
     return [*(f"{item:.3f}" for item in measured), best.step, int(history["step"].max()), float(start.iloc[0]),
-            best.accuracy, best.loss]  # fmt: skip
+            best.accuracy, best.loss, round(taken), round(peak), learning]  # fmt: skip
+
+
+def peak_megabytes() -> float:
+    """Peak memory of this process since it was last reset (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
 
 
 def right(tail: Any, photos: CachedTokens) -> np.ndarray:
