@@ -1,6 +1,7 @@
 """The page's style and scripts, and the chart library from its package: all of it inside the page."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -20,7 +21,7 @@ SCRIPTS = (
     "scatter.js",
     "charts.js",
 )
-"""In the order in which they run; each stands in a function of its own and shares the object ``Atlas``."""
+"""The atlas's, in the order in which they run; each stands in a function of its own and shares the object ``Atlas``."""
 
 STYLES = ("style.css", "gallery.css")
 
@@ -33,9 +34,9 @@ def style() -> Markup:
     return Markup("\n".join(_text(name) for name in STYLES))
 
 
-def scripts() -> Markup:
-    """The page's own scripts."""
-    return _script("\n".join(_text(f"scripts/{name}") for name in SCRIPTS))
+def scripts(names: Sequence[str] = SCRIPTS) -> Markup:
+    """A page's own scripts."""
+    return _script("\n".join(_text(f"scripts/{name}") for name in names))
 
 
 @cache

@@ -1,5 +1,6 @@
 """Gathering what the stages wrote and putting it on one page; what is missing is said, not hidden."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -27,25 +28,16 @@ def render_report(settings: Settings) -> str:
     Raises:
         AtlasError: a file that is there cannot be read.
     """
-    environment = Environment(
-        loader=PackageLoader("vit_atlas.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     metrics = {path.stem: read_json(path) for path in sorted(METRICS.glob("*.json"))}
     attention, captions = explore.attention(metrics.get("attention", {})), explore.captions()
     evaluate = metrics.get("evaluate", {})
     photos = read_gallery()
     shown = gallery(photos, settings.evaluate.calibration_bins)
     captions_on = settings.captioner.kind != "none"
-    return environment.get_template("page.html").render(
-        style=inline.style(),
-        scripts=inline.scripts(),
+    return render(
+        "page.html",
+        inline.SCRIPTS,
         chart_library=inline.chart_library(),
-        palettes=inline.palettes(),
         headline=headline(metrics.get("evaluate"), metrics.get("prepare", {}).get("train")),
         cards=numbers(evaluate, metrics.get("caption", {})),
         evaluate=evaluate,
@@ -88,6 +80,26 @@ def render_report(settings: Settings) -> str:
         settings=settings.model_dump(mode="json"),
         missing_parts=missing_parts(metrics, attention, captions),
     )
+
+
+def render(template: str, scripts: Sequence[str], **content: Any) -> str:
+    """Render a page in the frame that all of them have: one file, with a policy that lets nothing in from outside.
+
+    Args:
+        template: a file of templates/ that extends shell.html.
+        scripts: those of scripts/ that the page needs, in the order in which they run.
+        content: what the template shows.
+    """
+    environment = Environment(
+        loader=PackageLoader("vit_atlas.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    frame = {"style": inline.style(), "scripts": inline.scripts(scripts), "palettes": inline.palettes()}
+    return environment.get_template(template).render(frame | content)
 
 
 def rows(content: Any, prefix: str = "") -> list[tuple[str, str]]:
