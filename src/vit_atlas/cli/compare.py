@@ -21,6 +21,10 @@ def compare(
     ),
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, for a pull request.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    page: Annotated[
+        bool,
+        typer.Option("--page", help="Write index.html into the folder: the table, and both maps of changed photos."),
+    ] = False,
     fail_on: Annotated[
         str, typer.Option(help="Exit with 1 on `worse`, or on `worse:accuracy,relevance.mass`.", metavar="WORSE")
     ] = "",
@@ -43,9 +47,14 @@ def compare(
         _check(old, new)
         names = _named(fail_on)
         from vit_atlas.comparison import table
-        from vit_atlas.comparison.compare import compare as compare_results
+        from vit_atlas.comparison.compare import compare_results, open_both
+        from vit_atlas.comparison.page import NEEDED, write_page
 
-        found = compare_results(old, new, folder)
+        with open_both(old, new, NEEDED if page else ()) as sides:
+            found = compare_results(*sides, folder)
+            if page:
+                write_page(found, *sides, folder / "index.html")
+                sys.stderr.write(f"page: {folder / 'index.html'}\n")
         worse = found.worse(names) if fail_on else []
     except AtlasError as error:
         sys.stderr.write(f"error: {error}\n")

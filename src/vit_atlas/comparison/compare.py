@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,9 +80,19 @@ def compare(old: str | None, new: str | None, pictures: Path | None = None) -> C
     Raises:
         AtlasError: one of them is no result, or they have too few test photos or nothing at all in common.
     """
+    with open_both(old, new) as sides:
+        return compare_results(*sides, pictures)
+
+
+@contextmanager
+def open_both(old: str | None, new: str | None, more: Sequence[Path] = ()) -> Iterator[tuple[Result, Result]]:
+    """Bring the files of two results, ``more`` beside those that are compared, and take them away again.
+
+    Raises:
+        AtlasError: see :func:`vit_atlas.comparison.results.open_result`.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        before, after = open_result(old, Path(scratch) / "old"), open_result(new, Path(scratch) / "new")
-        return compare_results(before, after, pictures)
+        yield open_result(old, Path(scratch) / "old", more), open_result(new, Path(scratch) / "new", more)
 
 
 def compare_results(old: Result, new: Result, pictures: Path | None = None) -> Comparison:

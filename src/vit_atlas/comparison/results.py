@@ -72,13 +72,14 @@ def repeat_tables(result: Result, section: str, folder: Path, name: str) -> list
     return tables if all(result.has(path) for path in tables) else []
 
 
-def open_result(name: str | None, scratch: Path) -> Result:
+def open_result(name: str | None, scratch: Path, more: Sequence[Path] = ()) -> Result:
     """Bring the files of a result.
 
     Args:
         name: a commit, branch, tag or DVC experiment of the project in the present folder; the folder of a project; a
             maps.npz; or None for the present folder.
         scratch: an empty folder for files that are not in a folder yet.
+        more: outs to bring beside those that are always compared.
 
     Raises:
         AtlasError: there is no such thing, or it holds no result.
@@ -91,13 +92,13 @@ def open_result(name: str | None, scratch: Path) -> Result:
     elif name and (Path(name) / "dvc.yaml").is_file():
         result = Result(name, Path(name))
     else:
-        result = _of_commit(find_revision(name, Path()), scratch)
+        result = _of_commit(find_revision(name, Path()), scratch, more)
     if not result.metrics() and not any(map(result.has, BY_PHOTO)):
         raise AtlasError(f"{result.name} holds no result: neither metrics/*.json nor what they are made from")
     return result
 
 
-def _of_commit(revision: Revision, scratch: Path) -> Result:
+def _of_commit(revision: Revision, scratch: Path, more: Sequence[Path]) -> Result:
     wanted = [paths.PARAMS.as_posix(), "dvc.lock", paths.CONFUSION.as_posix()]
     for path in wanted + [f"metrics/{name}.json" for name in IN_GIT]:
         content = revision.read(path)
@@ -107,7 +108,7 @@ def _of_commit(revision: Revision, scratch: Path) -> Result:
     result = Result(label, scratch, revision.sha)
     lock = scratch / "dvc.lock"
     outs = _outs(lock.read_bytes()) if lock.is_file() else {}
-    asked = [path for path in [*BY_PHOTO, *_of_repeats(result)] if _out_of(path, outs)]
+    asked = [path for path in [*BY_PHOTO, *_of_repeats(result), *more] if _out_of(path, outs)]
     missing = _bring(asked, outs, revision, scratch) if asked else []
     return Result(label, scratch, revision.sha, tuple(path.as_posix() for path in missing))
 

@@ -16,15 +16,15 @@ def as_text(found: Comparison) -> str:
     """Draw the table of numbers, the photos that changed, the notes, and the verdicts on the last line."""
     lines = [f"old  {found.old}", f"new  {found.new}", ""]
     if found.rows:
-        rows = [HEAD, *(_cells(row) for row in found.rows if not _equal(row))]
+        rows = [HEAD, *(cells(row) for row in found.rows if not _equal(row))]
         widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         ]
-        lines += ["", *_legend(found)]
+        lines += ["", *legend(found)]
     lines += ["", *(f"{name:16} {amount:6.1%} of the map in another place" for name, amount in found.moved.items())]
     if found.changed:
-        lines += ["", f"{_changes(found)}:"]
+        lines += ["", f"{changes(found)}:"]
         lines += [
             f"  {photo.change:10}  {photo.image_id} ({photo.class_name}): {photo.old} -> {photo.new}"
             + (f"  {photo.picture}" if photo.picture else "")
@@ -37,16 +37,15 @@ def as_text(found: Comparison) -> str:
 
 def as_markdown(found: Comparison) -> str:
     """Give the same for a pull request: what has a verdict and the answers first, all other numbers folded."""
-    first = [row for row in found.rows if row.part == "evaluate" or row.verdict in ("better", "worse", "differs")]
-    others = [row for row in found.rows if row not in first and not _equal(row)]
+    first, others = by_weight(found)
     lines = [f"**{_escape(summary(found))}**", "", f"Old: {_escape(found.old)}, new: {_escape(found.new)}.", ""]
     lines += [*_table(first), ""] if first else []
     if others:
         lines += [f"<details><summary>{len(others)} more numbers</summary>", "", *_table(others), "", "</details>", ""]
-    lines += [*_legend(found), ""] if found.rows else []
+    lines += [*legend(found), ""] if found.rows else []
     if found.changed:
         lines += [
-            f"<details><summary>{_changes(found)}</summary>",
+            f"<details><summary>{changes(found)}</summary>",
             "",
             "| photo | class | old | new | |",
             "|---|---|---|---|---|",
@@ -63,6 +62,12 @@ def as_markdown(found: Comparison) -> str:
         ]
     lines += [f"- {_escape(note)}" for note in found.notes]
     return "\n".join(lines).rstrip()
+
+
+def by_weight(found: Comparison) -> tuple[list[Row], list[Row]]:
+    """Give the rows on answers and those with a verdict, and the others; those that are equal on every photo aside."""
+    first = [row for row in found.rows if row.part == "evaluate" or row.verdict in ("better", "worse", "differs")]
+    return first, [row for row in found.rows if row not in first and not _equal(row)]
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -88,7 +93,8 @@ def summary(found: Comparison) -> str:
     return "; ".join(said) or f"no difference seen in {len(judged)} numbers"
 
 
-def _legend(found: Comparison) -> Iterator[str]:
+def legend(found: Comparison) -> Iterator[str]:
+    """Say in sentences how the table is to be read."""
     judged = sum(row.p is not None for row in found.rows)
     photos = f" on {found.photos} test photos" if found.photos else ""
     trainings = "" if found.trainings == (1, 1) else f", {found.trainings[0]} and {found.trainings[1]} trainings"
@@ -107,7 +113,9 @@ def _equal(row: Row) -> bool:
     return row.p == 1 and row.difference.low == row.difference.high == 0
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """Show a row, one text for each of :data:`HEAD`."""
+
     def number(value: float | None, spec: str = ".3f") -> str:
         return "-" if value is None else f"{value:{spec}}"
 
@@ -120,14 +128,15 @@ def _cells(row: Row) -> tuple[str, ...]:
 def _table(rows: Sequence[Row]) -> list[str]:
     lines = ["| " + " | ".join(HEAD) + " |", "|---|---:|---:|---|---:|---:|---|"]
     for row in rows:
-        cells = list(map(_escape, _cells(row)))
+        shown = list(map(_escape, cells(row)))
         if row.verdict in ("better", "worse"):
-            cells[-1] = f"**{cells[-1]}**"
-        lines.append("| " + " | ".join(cells) + " |")
+            shown[-1] = f"**{shown[-1]}**"
+        lines.append("| " + " | ".join(shown) + " |")
     return lines
 
 
-def _changes(found: Comparison) -> str:
+def changes(found: Comparison) -> str:
+    """Count the photos that changed their answer, by kind of change."""
     counts = [
         (name, sum(one.change == name for one in found.changed)) for name in ("wrong now", "right now", "both wrong")
     ]

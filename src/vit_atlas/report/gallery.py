@@ -1,7 +1,7 @@
 """Photos for the page: those of build/gallery with what is known of each, as many as fit, and the worst mistakes."""
 
 from base64 import b64encode
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,17 +24,18 @@ SPLITS = ("test", "val", "train")
 Table = pd.DataFrame
 
 
-def read_gallery() -> Table | None:
-    """Read build/gallery with a column ``picture`` (a JPEG's bytes, None without one); None where it is missing.
+def read_gallery(project: Path = Path()) -> Table | None:
+    """Read a project's build/gallery with a column ``picture`` (a JPEG's bytes, None without one); None without it.
 
     Raises:
         AtlasError: a file is broken.
     """
-    if not (paths.GALLERY / "gallery.csv").is_file():
+    folder = project / paths.GALLERY
+    if not (folder / "gallery.csv").is_file():
         return None
     texts = ("image_id", "split", "class_name", "predicted_name")
-    table = read_csv(paths.GALLERY / "gallery.csv", "gallery", texts)
-    arrays = read_arrays(paths.GALLERY / "gallery.npz", "gallery")
+    table = read_csv(folder / "gallery.csv", "gallery", texts)
+    arrays = read_arrays(folder / "gallery.npz", "gallery")
     pictures = [part.tobytes() for part in np.split(arrays["jpegs"], arrays["ends"][:-1])]
     found = [pictures[place] if place >= 0 else None for place in table["thumbnail"]]
     return table.assign(picture=pd.Series(found, dtype=object))

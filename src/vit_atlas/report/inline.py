@@ -29,9 +29,9 @@ PALETTES = {"heat": HEAT, "similarity": SEQUENTIAL}
 """matplotlib's perceptually uniform maps, the same as in pictures: for attention, and for similarities."""
 
 
-def style() -> Markup:
-    """The page's style sheet."""
-    return Markup("\n".join(_text(name) for name in STYLES))
+def style(more: Sequence[str] = ()) -> Markup:
+    """The style sheet of all pages, and ``more`` for one."""
+    return Markup("\n".join(_text(name) for name in (*STYLES, *more)))
 
 
 def scripts(names: Sequence[str] = SCRIPTS) -> Markup:

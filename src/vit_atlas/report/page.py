@@ -82,12 +82,13 @@ def render_report(settings: Settings) -> str:
     )
 
 
-def render(template: str, scripts: Sequence[str], **content: Any) -> str:
+def render(template: str, scripts: Sequence[str], styles: Sequence[str] = (), **content: Any) -> str:
     """Render a page in the frame that all of them have: one file, with a policy that lets nothing in from outside.
 
     Args:
         template: a file of templates/ that extends shell.html.
         scripts: those of scripts/ that the page needs, in the order in which they run.
+        styles: style sheets beside those of all pages.
         content: what the template shows.
     """
     environment = Environment(
@@ -98,7 +99,7 @@ def render(template: str, scripts: Sequence[str], **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    frame = {"style": inline.style(), "scripts": inline.scripts(scripts), "palettes": inline.palettes()}
+    frame = {"style": inline.style(styles), "scripts": inline.scripts(scripts), "palettes": inline.palettes()}
     return environment.get_template(template).render(frame | content)
 
 
