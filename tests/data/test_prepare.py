@@ -123,6 +123,8 @@ def test_masks_of_another_size_or_without_object_are_dropped_and_named(two_class
     frame = prepared.manifest.frame.set_index("image_id")
     assert frame.loc["cat/0.jpg", ["mask", "mask_kind"]].tolist() == [(masks / "cat/0.png").as_posix(), "binary"]
     assert (frame["mask"] != "").sum() == prepared.metrics["masks"] == 1
+    (warning,) = prepared.metrics["warnings"]
+    assert warning.startswith("no photo has a mask in 1 of 2 classes (`dog`): where the model looks")
     dropped = dict(rows(prepared.findings.masks_dropped))
     assert dropped["cat/1.jpg"].endswith(
         "it has 30x40 pixels, the photo 40x30: if it was drawn on the photo as stored, turn it as EXIF turns the photo"

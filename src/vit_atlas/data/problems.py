@@ -58,6 +58,13 @@ def warnings(layout: Layout, manifest: Manifest, findings: Findings, groups: Seq
         missing = [name for name in layout.classes if name not in present]
         if missing and split != "train":
             found.append(f"the {split} split has no photo of {_listed(missing)}")
+    masked = set(manifest.with_masks().frame["class_name"])
+    bare = [name for name in layout.classes if name not in masked]
+    if masked and bare:
+        found.append(
+            f"no photo has a mask in {len(bare)} of {len(layout.classes)} classes ({_listed(bare)}): where the model "
+            "looks, and whether it matters, is measured on the others alone"
+        )
     if layout.unused_masks:
         expected = Path("masks", layout.candidates[0].image_id).with_suffix(".png").as_posix()
         found.append(

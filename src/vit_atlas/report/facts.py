@@ -26,6 +26,7 @@ def facts(settings: Settings, prepare: Metrics) -> list[tuple[str, str]]:
         ("Pretrained model", settings.model.name),
         ("Photos", _photos(prepare)),
         ("Rejected files", _rejected(prepare)),
+        *(("Warning", text) for text in prepare.get("warnings", [])),
         ("Trained", _training(settings.finetune.epochs)),
         ("Data (DVC's hash)", data_hash(read_lock()) or "unknown: data/ is not tracked by DVC"),
         ("Code", f"commit {commit.sha[:12]}{changed}" if commit else "not under git"),
