@@ -195,6 +195,8 @@ def test_artefacts_are_weighted_by_outliers(project: Project) -> None:
     assert metrics["artefacts.share"] == pytest.approx(1 / 3)
     assert metrics["artefacts.outside"] == pytest.approx(0.75)
     assert metrics["artefacts.left"] == pytest.approx(0.625)
+    assert metrics["artefacts.left_low"] <= 0.625 <= metrics["artefacts.left_high"]
+    assert metrics["artefacts.present"] == pytest.approx(2 / 3)
     assert list(metrics_of(replace(study, diagnoses=[]), SETTINGS)) == list(metrics)
 
 

@@ -51,6 +51,9 @@ ATTENTION = {
     "head_mean.miou_over_gaussian_high": 0.11,
     "gaussian.miou": 0.65,
     "artefacts.photos": 0,
+    "artefacts.present": 0.0,
+    "artefacts.present_low": 0.0,
+    "artefacts.present_high": 0.24,
 }
 CAPTION = {
     "noun_mass": 0.5,

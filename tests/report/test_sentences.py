@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from vit_atlas.captioning.measure.summary import caption_metrics, trainings_metrics
+from vit_atlas.estimates import Estimate
 from vit_atlas.report.sentences import claims, missing
 
 from .synthetic import ATTENTION, CAPTION, EVALUATE, INTERVENTIONS
@@ -50,23 +51,33 @@ def test_closeness_is_judged_by_the_correlation(value: float, verdict: str) -> N
     assert list(verdicts(embeddings={"rank_correlation_after": value}).values()) == [verdict]
 
 
-@pytest.mark.parametrize(
-    ("photos", "outside", "left", "verdict"),
-    [
-        (0, None, None, "not supported"),
-        (9, 0.9, 0.8, "supported"),
-        (9, 0.9, 0.2, "not supported"),
-        (9, None, 0.9, "cannot be said"),
-    ],
-)
-def test_strange_emphasis(photos: int, outside: float | None, left: float | None, verdict: str) -> None:
+def emphasis(outside: tuple[float, float], left: tuple[float, float], photos: int = 30) -> list[str]:
+    """Verdicts on the strange emphasis, from the ends of its intervals."""
     metrics = {
-        "photos_scored": 12,
+        "photos_scored": 32,
         "artefacts.photos": photos,
-        "artefacts.outside": outside,
-        "artefacts.left": left,
+        "artefacts.attention": 0.2,
+        **Estimate(0.9, 0.8, 1.0).flat("artefacts.present"),
+        **Estimate(0.5, *outside).flat("artefacts.outside"),
+        **Estimate(0.5, *left).flat("artefacts.left"),
     }
-    assert list(verdicts(attention=metrics).values()) == [verdict]
+    found = claims({"attention": metrics})
+    assert [claim.scope for claim in found] == ["in this training"] * 3
+    return [claim.verdict for claim in found]
+
+
+def test_strange_emphasis_is_judged_by_intervals() -> None:
+    assert emphasis((0.8, 1.0), (0.6, 0.9)) == ["supported"] * 3
+    assert emphasis((0.8, 1.0), (0.2, 0.4)) == ["supported", "supported", "not supported"]
+    assert emphasis((0.8, 1.0), (0.4, 0.9)) == ["supported", "supported", "cannot be said"]
+    assert emphasis((0.8, 1.0), (0.6, 0.9), photos=4) == ["supported", "cannot be said", "cannot be said"]
+
+
+def test_no_strange_emphasis_has_no_place() -> None:
+    none = {"photos_scored": 32, "artefacts.photos": 0, "artefacts.outside": None, "artefacts.left": None}
+    (claim,) = claims({"attention": none | Estimate.mean(np.zeros(32, bool)).flat("artefacts.present")})
+    assert claim.verdict == "not supported"
+    assert claim.numbers == ("share of photos with such patches 0.00 [0.00, 0.11]",)
 
 
 def test_the_reference_is_judged_by_the_accuracys_interval() -> None:

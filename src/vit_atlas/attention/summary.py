@@ -71,7 +71,7 @@ def study_metrics(
     }
     for name in settings.methods:
         metrics |= _method_metrics(name, scores[scores["method"] == name], choice, settings)
-    return metrics | _winner_metrics(scores, settings) | _outlier_metrics(outliers, study)
+    return metrics | _winner_metrics(scores, settings) | _outlier_metrics(outliers, study, settings)
 
 
 def pair_metrics(pairs: pd.DataFrame, settings: AttentionSettings) -> Metrics:
@@ -160,20 +160,30 @@ def _winner_metrics(scores: pd.DataFrame, settings: AttentionSettings) -> Metric
     return metrics
 
 
-def _outlier_metrics(outliers: pd.DataFrame, study: Mapping[str, Any]) -> Metrics:
+def _outlier_metrics(outliers: pd.DataFrame, study: Mapping[str, Any], settings: AttentionSettings) -> Metrics:
     """Outliers of the last layer's patch tokens over all scored photos.
 
-    ``share`` is of all patches; ``outside``, ``left`` (half of the photo) are of the outliers; ``attention`` is the
-    share of the attention that goes to them; ``photos`` counts photos with any.
+    ``present`` is the share of photos with any, ``photos`` their number; ``share`` is of all patches; ``outside``,
+    ``left`` (half of the photo) are of the outliers; ``attention`` is the share of the attention that goes to them.
     """
     some = outliers[outliers["outliers"] > 0]
+
+    def of_outliers(name: str) -> Estimate:
+        known = some[some[name].notna()]
+        rows = np.stack([known[name] * known["outliers"], known["outliers"]], axis=1).astype(float)
+        return Estimate.of_totals(
+            rows, lambda totals: totals[:, 0] / totals[:, 1], settings.bootstrap_samples, settings.seed
+        )
+
+    present = (outliers["outliers"] > 0).to_numpy()
     return {
         "artefacts.layer": study["layers"],
         "artefacts.threshold": study["outlier_threshold"],
         "artefacts.photos": len(some),
+        **Estimate.mean(present, settings.bootstrap_samples, settings.seed).flat("artefacts.present"),
         "artefacts.share": _mean(outliers["share"]),
-        "artefacts.outside": _mean(some["outside"], some["outliers"]),
-        "artefacts.left": _mean(some["left"], some["outliers"]),
+        **of_outliers("outside").flat("artefacts.outside"),
+        **of_outliers("left").flat("artefacts.left"),
         "artefacts.attention": _mean(outliers["attention"]),
     }
 
@@ -182,8 +192,6 @@ def _estimate(values: pd.Series, settings: AttentionSettings) -> Estimate:
     return Estimate.mean(values.to_numpy(float), settings.bootstrap_samples, settings.seed)
 
 
-def _mean(values: pd.Series, weights: pd.Series | None = None) -> float | None:
-    known = values.astype(float).notna()
-    if not known.any():
-        return None
-    return float(np.average(values[known].astype(float), weights=None if weights is None else weights[known]))
+def _mean(values: pd.Series) -> float | None:
+    known = values.astype(float).dropna()
+    return float(known.mean()) if len(known) else None
