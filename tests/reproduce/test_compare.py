@@ -141,3 +141,28 @@ def test_a_number_may_lie_where_one_more_training_is_expected(now: float, verdic
 def test_the_mean_over_trainings_has_its_own_interval() -> None:
     rows = compare.compare_metrics("metrics/caption.json", TRAININGS, TRAININGS | {"noun_mass_over_seeds": 0.49})
     assert [row.verdict for row in rows if row.metric == "noun_mass_over_seeds"] == ["differs"]
+
+
+PROCESSOR = {
+    "bleu_4": (0.338, 0.341),
+    "noun_mass": (0.466, 0.396),
+    "noun_mass_layer_1": (0.498, 0.298),
+    "noun_mass_over_gaussian": (0.294, 0.222),
+    "noun_mass_over_gaussian_low": (0.275, 0.2),
+    "noun_mass_over_gaussian_high": (0.313, 0.245),
+    "article_noun_over_others": (0.108, 0.01),
+    "article_noun_over_others_low": (0.08, -0.02),
+    "article_noun_over_others_high": (0.134, 0.04),
+}
+"""The sample's captions on a processor with AVX512, and on one without."""
+
+
+def test_captions_of_one_training_may_be_those_of_another_on_another_processor() -> None:
+    old, new = ({name: pair[side] for name, pair in PROCESSOR.items()} for side in (0, 1))
+    rows = {row.metric: row for row in compare.compare_metrics("metrics/caption.json", old, new)}
+    assert {row.verdict for row in rows.values()} == {"within"}
+    assert rows["noun_mass"].tolerance == "in [0.3828, 0.5492], where another training may lie"
+    worse = compare.compare_metrics("metrics/caption.json", old, old | {"noun_mass": 0.3})
+    assert [row.metric for row in worse if row.verdict == "differs"] == ["noun_mass"]
+    looks = compare.compare_metrics("metrics/attention.json", old, new)
+    assert {row.metric for row in looks if row.verdict == "differs"} > {"noun_mass", "noun_mass_over_gaussian"}

@@ -32,7 +32,7 @@ def reproduce(
     EXACT means that every out has the hash that dvc.lock records (the report page aside, which names the commit it was
     made at). WITHIN TOLERANCE means that bytes differ, as on another processor or GPU, but every number with a
     bootstrap interval lies in the committed interval, its ends moved by half a width at most, and other numbers by
-    --tolerance; prepare must be exact even so. All else DIFFERS.
+    --tolerance; captions may be those of another training; prepare must be exact even so. All else DIFFERS.
 
     Exit code: 0 exact or within tolerance (--exact: exact only), 1 differs, 2 cannot be run.
     """
