@@ -22,7 +22,7 @@ fi
 
 # Better, worse, or no difference seen: paired by photo, where both results' tables are to be had.
 refused=$(mktemp)
-verdicts=$(vit-atlas compare "$base" --markdown --folder "$folder/maps" 2> "$refused") ||
+verdicts=$(vit-atlas compare "$base" --markdown --page --folder "$folder/maps" 2> "$refused") ||
     verdicts="No verdict: $(tail -n 1 "$refused")"
 rm -f "$refused"
 
@@ -32,6 +32,10 @@ rm -f "$refused"
     echo
     printf '%s\n' "$verdicts"
     echo
+    if [ -e "$folder/maps/index.html" ]; then
+        echo "Both maps of every changed photo: \`maps/index.html\` in what this job keeps."
+        echo
+    fi
     echo "<details><summary>All numbers against ${base:0:12}</summary>"
     echo
     printf '%s\n' "$changes"

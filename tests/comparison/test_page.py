@@ -122,6 +122,7 @@ def test_a_slider_lays_one_map_over_the_other(opened: Open, results: list[str]) 
 def test_a_finger_moves_the_line_and_kinds_are_filtered(opened: Open, results: list[str]) -> None:
     with opened(results, has_touch=True, viewport={"width": 360, "height": 800}) as page:
         first = page.locator("#photos .pair").first
+        first.scroll_into_view_if_needed()
         box = first.locator(".wipe").bounding_box()
         page.touchscreen.tap(box["x"] + box["width"] * 0.9, box["y"] + 20)
         assert 85 <= int(first.locator("input").input_value()) <= 95

@@ -45,6 +45,16 @@ class SavedMaps:
         names = {name: arrays[name].tolist() for name in ("image_ids", "paths", "methods")}
         return cls(**names, maps=arrays["maps"])
 
+    def of(self, image_id: str) -> dict[str, Array]:
+        """Take the maps of one photo, each (rows, columns), by method."""
+        return dict(zip(self.methods, self.maps[self.image_ids.index(image_id)], strict=True))
+
+
+def in_common(old: SavedMaps, new: SavedMaps) -> tuple[list[str], list[str]]:
+    """Name the photos and the methods that both results have; baselines, and methods that are gone, are left out."""
+    photos = [image_id for image_id in new.image_ids if image_id in old.image_ids]
+    return photos, [name for name in new.methods if name in old.methods and name in without_baselines()]
+
 
 def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict[str, float]:
     """Draw every photo that both results have, with each common method's old map, new map and difference.
@@ -55,8 +65,7 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
     Raises:
         AtlasError: the results have no photo, no method or no grid in common.
     """
-    photos = [image_id for image_id in new.image_ids if image_id in old.image_ids]
-    methods = [name for name in new.methods if name in old.methods and name in without_baselines(old.methods)]
+    photos, methods = in_common(old, new)
     if not photos or not methods:
         raise AtlasError(
             "the two results share no photo or no method: name the same photos in attention.photos for both"
@@ -69,16 +78,12 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
     totals: dict[str, list[float]] = {name: [] for name in methods}
     with atomic_folder(folder) as temporary:
         for image_id in photos:
-            before, after = old.image_ids.index(image_id), new.image_ids.index(image_id)
-            maps = [
-                {name: result.maps[index, result.methods.index(name)] for name in methods}
-                for result, index in ((old, before), (new, after))
-            ]
-            changes = pair_up(*maps)
+            before, after = ({name: result.of(image_id)[name] for name in methods} for result in (old, new))
+            changes = pair_up(before, after)
             for name, change in zip(methods, changes, strict=True):
                 totals[name].append(change.amount)
             stem = safe_stems([image_id])[0]
             title = f"{Path(image_id).name}: maps in two results"
-            picture = draw_difference(open_photo(new.paths[after]), title, changes)
+            picture = draw_difference(open_photo(new.paths[new.image_ids.index(image_id)]), title, changes)
             save(picture, temporary / f"{photos.index(image_id):02d}_{stem}.png")
     return {name: float(np.mean(amounts)) for name, amounts in totals.items()}

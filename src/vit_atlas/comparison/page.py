@@ -16,10 +16,10 @@ from PIL import Image
 
 from vit_atlas import paths
 from vit_atlas.attention.contrast import difference
-from vit_atlas.attention.methods import METHODS, without_baselines
+from vit_atlas.attention.methods import METHODS
 from vit_atlas.comparison import table
 from vit_atlas.comparison.compare import ChangedPhoto, Comparison
-from vit_atlas.comparison.maps import SavedMaps
+from vit_atlas.comparison.maps import SavedMaps, in_common
 from vit_atlas.comparison.results import MAPS, Result
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
@@ -140,7 +140,10 @@ def _looks(result: Result, notes: list[str]) -> dict[str, Look]:
         return {}
     pictured = photos[(photos["thumbnail"] >= 0) & (photos["split"] == "test")]
     columns = (pictured[name] for name in ("image_id", "class_name", "predicted_name", "picture", "thumbnail"))
-    return {name: Look(*look, maps[place]) for name, *look, place in zip(*columns, strict=True)}
+    return {
+        name: Look(class_name, answer, picture, maps[place])
+        for name, class_name, answer, picture, place in zip(*columns, strict=True)
+    }
 
 
 def _pair(image_id: str, class_name: str, answers: tuple[str, str], old: Look, new: Look) -> Pair:
@@ -178,24 +181,14 @@ def _drawn(old: Result, new: Result, looks: Looks, notes: list[str]) -> list[Pai
         notes.append(f"maps by method are not shown: {error}")
         return []
     before, after = sides
-    methods = [name for name in without_baselines(after.methods) if name in before.methods]
-    pairs = []
-    for place, image_id in enumerate(after.image_ids):
-        if image_id not in before.image_ids or not methods or len(pairs) == DRAWN:
-            continue
-        ways = (
-            (
-                before.maps[before.image_ids.index(image_id), before.methods.index(name)],
-                after.maps[place, after.methods.index(name)],
-            )
-            for name in methods
-        )
-        maps = {
-            METHODS[name].label: (pack_maps(one)[0], pack_maps(other)[0])
-            for name, (one, other) in zip(methods, ways, strict=True)
-        }
+    photos, methods = in_common(before, after)
+    pairs = list[Pair]()
+    for image_id in photos[:DRAWN] if methods else ():
+        was, now = before.of(image_id), after.of(image_id)
+        maps = {METHODS[name].label: (pack_maps(was[name])[0], pack_maps(now[name])[0]) for name in methods}
         look = looks.get(image_id)
-        picture = _jpeg(Path(after.paths[place])) or (look.picture if look else None)
+        path = Path(after.paths[after.image_ids.index(image_id)])
+        picture = _jpeg(path) or (look.picture if look else None)
         pairs.append(Pair(image_id, look.class_name if look else "", "", "", picture, maps))
     return pairs
 
