@@ -18,6 +18,7 @@ LIGHT = (
     "vit_atlas.attention.methods",
     "vit_atlas.attention.summary",
     "vit_atlas.captioning.measure.summary",
+    "vit_atlas.comparison.page",
     "vit_atlas.evaluation.summary",
     "vit_atlas.interventions.summary",
     "vit_atlas.data.summary",

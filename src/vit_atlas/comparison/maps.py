@@ -13,7 +13,7 @@ from vit_atlas.figures.style import save
 from vit_atlas.io.arrays import read_arrays, write_arrays
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.names import safe_stems
-from vit_atlas.pictures.contrast import pair_up
+from vit_atlas.pictures.changes import pair_up
 
 Array = np.ndarray
 

@@ -16,7 +16,7 @@ from vit_atlas.explain.sources import shown
 from vit_atlas.figures.attention import overlay, small
 from vit_atlas.figures.differences import change_overlay
 from vit_atlas.io.files import atomic_file
-from vit_atlas.pictures.contrast import pair_up
+from vit_atlas.pictures.changes import pair_up
 
 NAME = "index.html"
 MOST = 200

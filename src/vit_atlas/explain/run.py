@@ -20,7 +20,7 @@ from vit_atlas.figures.captions import draw_strip
 from vit_atlas.figures.differences import draw_difference
 from vit_atlas.figures.style import save
 from vit_atlas.models.classifier import Classifier
-from vit_atlas.pictures.contrast import pair_up
+from vit_atlas.pictures.changes import pair_up
 
 DIGITS = 6
 """Significant digits of numbers in JSON."""

@@ -1,6 +1,6 @@
 """Pairs of maps of drawn photos: for the guess and for the true class, before and after fine-tuning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,31 +10,20 @@ from PIL import Image
 
 from vit_atlas.attention.contrast import difference
 from vit_atlas.attention.maps import MapOptions, make_maps
-from vit_atlas.attention.methods import METHODS, head_free
+from vit_atlas.attention.methods import head_free
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.errors import AtlasError
 from vit_atlas.figures.attention import Guess
-from vit_atlas.figures.differences import Change, draw_difference
+from vit_atlas.figures.differences import draw_difference
 from vit_atlas.figures.style import save
 from vit_atlas.io.arrays import write_arrays
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.pictures.changes import Maps, pair_up
 
 Array = np.ndarray
-Maps = Mapping[str, Array]
-"""Method -> map (rows, columns) of one photo."""
-
 WHY_NOT, BEFORE_AFTER = "why_not", "before_after"
 """Folders of the pictures."""
-
-
-def pair_up(old: Maps, new: Maps) -> list[Change]:
-    """What differs between the maps of each method that both have, in the order of ``new``."""
-    return [
-        Change(METHODS[name].label, old[name], new[name], *difference(old[name], new[name]))
-        for name in new
-        if name in old
-    ]
 
 
 def maps_before(
