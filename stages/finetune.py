@@ -1,9 +1,9 @@
 """finetune: the pretrained Vision Transformer, trained on the training photos."""
 
 from vit_atlas.finetune.run import finetune
+from vit_atlas.processes import launch
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
-from vit_atlas.training.processes import launch
 
 
 def main() -> None:

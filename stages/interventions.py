@@ -1,27 +1,26 @@
 """interventions: what happens to the answer when the object, the background, or the look itself is taken away."""
 
 from vit_atlas.data.manifest import Manifest
-from vit_atlas.figures.interventions import draw_interventions
-from vit_atlas.figures.style import save
-from vit_atlas.interventions.answers import strangest
-from vit_atlas.interventions.measure import blurred_versions, run_interventions
+from vit_atlas.interventions.measure import run_interventions
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import load_finetuned
-from vit_atlas.paths import INTERVENTION_PICTURE, INTERVENTIONS
+from vit_atlas.paths import INTERVENTIONS
+from vit_atlas.pictures.interventions import draw_strangest
+from vit_atlas.processes import is_first, joined, launch
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    settings = load_settings().interventions
-    classifier, test = load_finetuned(), Manifest.read().require("test")
-    table = run_interventions(classifier, test, settings)
-    write_csv(INTERVENTIONS, table)
-    rows = []
-    for photo, versions in blurred_versions(classifier, test.find(strangest(table, settings.drawn)), settings):
-        answers = {v.name: (v.pixels, v.answer[photo.label], v.answer.argmax() == photo.label) for v in versions}
-        rows.append((photo.image_id, answers))
-    save(draw_interventions(rows), INTERVENTION_PICTURE)
+    settings = load_settings()
+    if launch(__file__, settings.finetune.processes):
+        return
+    with joined():
+        classifier, test = load_finetuned(), Manifest.read().require("test")
+        table = run_interventions(classifier, test, settings.interventions)
+        if is_first():
+            write_csv(INTERVENTIONS, table)
+            draw_strangest(classifier, test, table, settings.interventions)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import sys
 
+from vit_atlas.processes import launch
 from vit_atlas.repeats.finetuning import repeat_finetune
 from vit_atlas.settings import load_settings
 from vit_atlas.stage import run_stage
-from vit_atlas.training.processes import launch
 
 
 def main() -> None:

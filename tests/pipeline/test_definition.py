@@ -48,8 +48,10 @@ def sections_read(script: Path) -> set[str]:
     if hands_on and script.name == "report.py":
         return set(Settings.model_fields)
     summaries = [path for name, path in file_closure(script).items() if name.endswith(".summary") and hands_on]
-    trees = [tree, *(ast.parse(path.read_text()) for path in summaries)]
-    return {name for one in trees for node in ast.walk(one) for name in _sections(node)}
+    nodes = [node for one in (tree, *(ast.parse(path.read_text()) for path in summaries)) for node in ast.walk(one)]
+    # How many processes share the photos changes nothing where nothing is trained: no reason to run a stage again.
+    unread = {node.value for node in nodes if isinstance(node, ast.Attribute) and node.attr == "processes"}
+    return {name for node in nodes if node not in unread for name in _sections(node)}
 
 
 def _sections(node: ast.AST) -> set[str]:

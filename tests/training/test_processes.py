@@ -19,9 +19,10 @@ from mlflow import MlflowClient
 from tests.project import TINY_SETTINGS, write_photos, write_tiny_vit
 from tests.tiny_settings import params, tiny
 from vit_atlas.errors import AtlasError
+from vit_atlas.processes import batches, launch, share_of, shared
 from vit_atlas.settings import FinetuneSettings
 from vit_atlas.training.datasets import CachedTokens, EpochSampler
-from vit_atlas.training.processes import IGNORED, SharedBatches, Uncounted, batch_share, launch, share_of
+from vit_atlas.training.sharing import IGNORED, SharedBatches, Uncounted, batch_share
 
 
 def as_process(patch: pytest.MonkeyPatch, rank: int, count: int) -> None:
@@ -62,6 +63,22 @@ def test_shares_cover_all_once(monkeypatch: pytest.MonkeyPatch, total: int) -> N
         as_process(monkeypatch, rank, 3)
         covered += share_of(total)
     assert covered == list(range(total))
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 9])
+def test_batches_are_those_of_one_process_and_each_has_one_owner(monkeypatch: pytest.MonkeyPatch, total: int) -> None:
+    alone = batches(total, 2)
+    parts = []
+    for rank in range(3):
+        as_process(monkeypatch, rank, 3)
+        parts.append(batches(total, 2))
+    assert sorted((batch for part in parts for batch in part), key=lambda batch: batch.start) == alone
+    assert [index for batch in alone for index in batch] == list(range(total))
+
+
+def test_shared_work_of_one_process_is_in_order() -> None:
+    assert list(shared(sum, range(7), 3, "sums")) == [3, 12, 6]
+    assert list(shared(sum, [], 3, "sums")) == []
 
 
 def test_a_batch_that_cannot_be_shared_evenly(monkeypatch: pytest.MonkeyPatch) -> None:

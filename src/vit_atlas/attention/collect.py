@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import patch_norms
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.methods import needing
 from vit_atlas.attention.passes import Pass, run_pass
 from vit_atlas.attention.scores import comparison_size, resize_mask, usable
-from vit_atlas.data.manifest import Manifest
+from vit_atlas.data.manifest import Manifest, Photo
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.processes import shared
 
 Array = np.ndarray
 
@@ -77,15 +77,13 @@ def collect(
     Raises:
         AtlasError: a photo cannot be opened, or the model's attention cannot be recorded.
     """
-    parts: list[PhotoMaps] = []
-    batch = max(1, TOKENS // classifier.layout.tokens)
-    with tqdm(total=len(photos), desc=progress, unit="photo") as bar:
-        for start in range(0, len(photos), batch):
-            some = Manifest(photos.frame.iloc[start : start + batch])
-            pixels = classifier.pixel_values([photo.open() for photo in some])
-            trace = run_pass(classifier, pixels, gradients=needing(names, "gradients"))
-            parts.append(maps_of_pass(trace, some.image_ids, names, options))
-            bar.update(len(some))
+
+    def made(some: Sequence[Photo]) -> PhotoMaps:
+        pixels = classifier.pixel_values([photo.open() for photo in some])
+        trace = run_pass(classifier, pixels, gradients=needing(names, "gradients"))
+        return maps_of_pass(trace, [photo.image_id for photo in some], names, options)
+
+    parts = list(shared(made, list(photos), max(1, TOKENS // classifier.layout.tokens), progress))
     return PhotoMaps(
         maps={name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
         heads=np.concatenate([part.heads for part in parts]),

@@ -4,7 +4,7 @@ References:
     Petsiuk, Das and Saenko 2018, RISE (deletion and insertion), https://arxiv.org/abs/1806.07421
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,6 @@ def deletion_insertion(
     trace: Pass,
     maps: Array,
     steps: int,
-    tick: Callable[[int], object] | None = None,
     fillings: Sequence[str] = ("blur",),
 ) -> Curves:
     """Deletion and insertion curves of ``maps`` (M, rows, columns) for the one photo of ``trace``.
@@ -71,24 +70,21 @@ def deletion_insertion(
         trace: a pass over a batch of one.
         maps: patches are taken in the order of their value; equal ones in reading order.
         steps: points between none and all of the patches.
-        tick: called with the number of photos after every forward pass, for a progress bar.
         fillings: see :func:`filling`; the curves are their mean, so that no one filling decides.
     """
     shares = np.linspace(0, 1, steps + 2)
-    curves = [_curves(trace, maps, shares, filling(trace.pixels, name), tick) for name in fillings]
+    curves = [_curves(trace, maps, shares, filling(trace.pixels, name)) for name in fillings]
     deletion, insertion = (np.mean(values, axis=0) for values in zip(*curves, strict=True))
     return Curves(shares, deletion, insertion)
 
 
-def _curves(
-    trace: Pass, maps: Array, shares: Array, soft: Tensor, tick: Callable[[int], object] | None
-) -> tuple[Array, Array]:
+def _curves(trace: Pass, maps: Array, shares: Array, soft: Tensor) -> tuple[Array, Array]:
     """Deletion and insertion (M, steps + 2) where ``soft`` stands in the place of what is taken away."""
     steps = len(shares) - 2
     masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(trace.pixels.device)
     full = functional.interpolate(masks[:, None], size=trace.pixels.shape[-2:], mode="nearest")
-    deleted = _probabilities(trace, trace.pixels, soft, full, tick)
-    inserted = _probabilities(trace, soft, trace.pixels, full, tick)
+    deleted = _probabilities(trace, trace.pixels, soft, full)
+    inserted = _probabilities(trace, soft, trace.pixels, full)
     ends = _probabilities(trace, trace.pixels, soft, torch.stack([torch.zeros_like(full[0]), torch.ones_like(full[0])]))
     whole, none = (np.full((len(maps), 1), end) for end in ends)
     deletion = np.hstack([whole, deleted.reshape(len(maps), steps), none])
@@ -105,14 +101,10 @@ def _highest(values: Array, share: float) -> Tensor:
 
 
 @torch.inference_mode()
-def _probabilities(
-    trace: Pass, kept: Tensor, put: Tensor, masks: Tensor, tick: Callable[[int], object] | None = None
-) -> Array:
+def _probabilities(trace: Pass, kept: Tensor, put: Tensor, masks: Tensor) -> Array:
     """Probability of the explained class for ``kept`` with ``put`` where each mask is 1."""
     found = []
     for batch in masks.split(BATCH):
         logits = trace.classifier.model(kept * (1 - batch) + put * batch).logits
         found.append(logits.softmax(dim=-1)[:, int(trace.targets[0])])
-        if tick is not None:
-            tick(len(batch))
     return torch.cat(found).float().cpu().numpy()

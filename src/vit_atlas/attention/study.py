@@ -5,12 +5,12 @@ Everything measured is here and becomes tables; :mod:`vit_atlas.attention.summar
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, norm_histogram, patch_norms
 from vit_atlas.attention.collect import MaskedPhotos, PhotoMaps, collect, with_masks
@@ -25,6 +25,7 @@ from vit_atlas.io.files import write_json
 from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.numbering import to_index
+from vit_atlas.processes import shared
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
@@ -190,15 +191,16 @@ def faithfulness_table(
         count = min(settings.faithfulness_photos, len(tested.photos))
         picked = np.random.default_rng(settings.seed).choice(len(tested.photos), size=count, replace=False)
         names = [name for name in maps.maps if METHODS[name].ranks_patches]
-        total = count * len(names) * settings.faithfulness_steps * 2 * len(settings.faithfulness_fillings)
-        with tqdm(total=total, desc="Deletion and insertion", unit="view") as bar:
-            for index in sorted(picked):
-                photo = tested.photos[int(index)]
-                trace = run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False)
-                values = np.stack([maps.maps[name][index] for name in names])
-                steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
-                curves = deletion_insertion(trace, values, steps, bar.update, fillings)
-                rows += _areas(photo.image_id, names, curves)
+
+        def areas(index: int) -> list[tuple[object, ...]]:
+            photo = tested.photos[index]
+            trace = run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False)
+            values = np.stack([maps.maps[name][index] for name in names])
+            steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
+            return _areas(photo.image_id, names, deletion_insertion(trace, values, steps, fillings))
+
+        some = sorted(map(int, picked))
+        rows = list(chain.from_iterable(shared(lambda one: areas(*one), some, 1, "Deletion and insertion")))
     return pd.DataFrame(rows, columns=["image_id", "method", "deletion", "insertion"])
 
 

@@ -26,8 +26,8 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import free_space, require_free_space, reserve, write_json
 from vit_atlas.io.plain import canonical_json
 from vit_atlas.paths import TRUNK_CACHE
+from vit_atlas.processes import count, from_first, is_first, wait_for_all
 from vit_atlas.training.checkpoints import file_hash, weights_hash
-from vit_atlas.training.processes import count, from_first, is_first, wait_for_all
 
 BATCH = 32
 """Photos a forward pass: a number of its own, so that another `finetune.batch_size` finds the same arrays."""

@@ -11,8 +11,8 @@ from vit_atlas.finetune.probe import LinearProbe
 from vit_atlas.models.classifier import Classifier, device
 from vit_atlas.models.inference import forward
 from vit_atlas.models.trunk import head_of
+from vit_atlas.processes import is_first
 from vit_atlas.training.datasets import PlainPhotos
-from vit_atlas.training.processes import share_of
 
 
 def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[str, np.ndarray]:
@@ -39,11 +39,9 @@ def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[
     names = list(splits)
 
     def fill(place: int, features: np.memmap) -> None:
-        share = share_of(len(features))
-        paths = splits[names[place]].paths[share.start : share.stop]
-        if paths:
-            title = f"Linear probe: {names[place]} photos"
-            features[share.start : share.stop] = forward(None, classifier, paths, BATCH, title).features
+        found = forward(None, classifier, splits[names[place]].paths, BATCH, f"Linear probe: {names[place]} photos")
+        if is_first():
+            features[:] = found.features
 
     count = sum(map(len, splits.values()))
     arrays = remembered(wanted, fill, f"the trunk cache (features of {count} photos)")

@@ -27,13 +27,13 @@ from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
 from vit_atlas.models.readout import find_readout
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
+from vit_atlas.processes import from_first, is_first, joined
 from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream, open_stream, training_key
 from vit_atlas.training.checkpoints import Checkpoints, only_one, run_key
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
-from vit_atlas.training.processes import from_first, is_first, joined
 from vit_atlas.training.record import record_training
 
 STARTING_POINT_KEPT = (

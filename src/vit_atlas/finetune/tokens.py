@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.finetune.cache import BATCH, Wanted, network_identity, remembered
+from vit_atlas.processes import is_first, share_of
 from vit_atlas.training.datasets import AugmentedPhotos, CachedTokens, PlainPhotos
-from vit_atlas.training.processes import is_first, share_of
 
 
 def trunk_tokens(

@@ -16,13 +16,13 @@ References:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 from scipy.ndimage import binary_dilation, gaussian_filter
-from tqdm import tqdm
 
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.data.manifest import Manifest, Photo
@@ -38,6 +38,7 @@ from vit_atlas.interventions.answers import (
     WHOLE,
 )
 from vit_atlas.models.classifier import Classifier
+from vit_atlas.processes import shared
 from vit_atlas.settings import InterventionSettings
 
 SHIFTS = 64
@@ -90,15 +91,17 @@ def run_interventions(classifier: Classifier, test: Manifest, settings: Interven
     """
     photos = _sample(test, settings)
     scenes = [_scene(photo, classifier) for photo in photos]
-    rows: list[tuple[object, ...]] = []
-    with tqdm(scenes, "Interventions", unit="photo") as bar:
-        for place, scene in enumerate(bar):
-            for version in _answered(classifier, scene, _donor(scenes, place), settings):
-                right = bool(version.answer.argmax() == scene.photo.label)
-                answer = classifier.id2label[int(version.answer.argmax())]
-                said = (float(version.answer[scene.photo.label]), right, answer, version.area)
-                rows.append((scene.photo.image_id, scene.photo.class_name, version.name, version.filling, *said))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def rows(place: int) -> Iterator[tuple[object, ...]]:
+        scene = scenes[place]
+        for version in _answered(classifier, scene, _donor(scenes, place), settings):
+            right = bool(version.answer.argmax() == scene.photo.label)
+            answer = classifier.id2label[int(version.answer.argmax())]
+            said = (float(version.answer[scene.photo.label]), right, answer, version.area)
+            yield scene.photo.image_id, scene.photo.class_name, version.name, version.filling, *said
+
+    found = shared(lambda places: list(rows(*places)), range(len(scenes)), 1, "Interventions")
+    return pd.DataFrame(chain.from_iterable(found), columns=list(COLUMNS))
 
 
 def blurred_versions(

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from vit_atlas.data.photos import open_photo
 from vit_atlas.models.classifier import Classifier, device
 from vit_atlas.models.geometry import Size
 from vit_atlas.models.trunk import blocks, head_of, shared_blocks, split
+from vit_atlas.processes import batches, shared
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ def forward(
     """Pass photos through one or both classifiers, in order, with a progress bar named ``description``.
 
     Logits are those of ``finetuned``; features are what the head of ``pretrained`` reads. Photos are decoded once, and
-    blocks that fine-tuning left as they were run once for both.
+    blocks that fine-tuning left as they were run once for both. Several processes share the photos, and all get all.
     """
     target = device()
     for item in (finetuned, pretrained):
         if item is not None:
             item.to_device()
     networks = _Networks(finetuned, pretrained)
-    logits: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
-    features: list[np.ndarray] = [np.zeros((0, 0), dtype=np.float32)]
-    with torch.inference_mode(), tqdm(total=len(paths), desc=description, unit="photo") as progress:
-        for pixels in _batches(paths, networks.processors, batch_size):
-            networks.run([item.to(target) for item in pixels], logits, features)
-            progress.update(len(pixels[0]))
-    return Outputs(np.concatenate(logits[1:] or logits), np.concatenate(features[1:] or features))
+    loaded = _loaded(paths, networks.processors, batch_size)
+    with torch.inference_mode():
+        outputs = shared(
+            lambda _: networks.run([item.to(target) for item in next(loaded)]), paths, batch_size, description
+        )
+        parts = list(outputs) or [Outputs(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))]
+    return Outputs(np.concatenate([one.logits for one in parts]), np.concatenate([one.features for one in parts]))
 
 
 class _Networks:
@@ -66,13 +66,15 @@ class _Networks:
         if finetuned and pretrained and len(self.processors) == 1:
             self._share(finetuned.model, pretrained.model, finetuned.image_size)
 
-    def run(self, pixels: list[Tensor], logits: list[np.ndarray], features: list[np.ndarray]) -> None:
-        """Append the outputs for one batch, given once for each differing processor."""
+    def run(self, pixels: list[Tensor]) -> Outputs:
+        """The outputs for one batch, which is given once for each differing processor."""
         inputs = [self._trunk(pixels[0]).last_hidden_state] if self._trunk is not None else pixels
+        logits = features = np.zeros((len(pixels[0]), 0), np.float32)
         if self._classifier is not None:
-            logits.append(self._classifier(pixel_values=inputs[0]).logits.float().cpu().numpy())
+            logits = self._classifier(pixel_values=inputs[0]).logits.float().cpu().numpy()
         if self._features is not None:
-            features.append(_head_input(self._features, inputs[-1]))
+            features = _head_input(self._features, inputs[-1])
+        return Outputs(logits, features)
 
     def _share(self, finetuned: Any, pretrained: Any, size: Size) -> None:
         trained = len(blocks(finetuned)[1]) - shared_blocks(finetuned, pretrained)
@@ -97,11 +99,12 @@ class _Photos(Dataset[tuple[Tensor, ...]]):
         return tuple(item(photo, return_tensors="pt")["pixel_values"][0] for item in self._processors)
 
 
-def _batches(paths: Sequence[str], processors: Sequence[Any], batch_size: int) -> Iterator[list[Tensor]]:
-    """Yield, a batch, one tensor (batch, 3, height, width) for each processor."""
+def _loaded(paths: Sequence[str], processors: Sequence[Any], batch_size: int) -> Iterator[list[Tensor]]:
+    """Yield, for each of this process's batches, one tensor (batch, 3, height, width) for each processor."""
     # Without a GPU the network takes all cores, and processes that decode would only get in its way.
     workers = min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
-    yield from DataLoader(_Photos(paths, processors), batch_size=batch_size, num_workers=workers)
+    own = [list(batch) for batch in batches(len(paths), batch_size)]
+    yield from DataLoader(_Photos(paths, processors), batch_sampler=own, num_workers=workers)
 
 
 def _head_input(model: nn.Module, inputs: Tensor) -> np.ndarray:

@@ -8,15 +8,15 @@ attention of what the head reads in the last layer, mean over heads, in the code
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 from torch.nn import functional
-from tqdm import tqdm
 
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.attention.scores import comparison_size, resize_mask, score_photo, usable
@@ -27,6 +27,7 @@ from vit_atlas.io.frames import write_csv
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.trunk import head_of
 from vit_atlas.paths import GALLERY
+from vit_atlas.processes import is_first, shared
 from vit_atlas.settings import GallerySettings
 
 Array = np.ndarray
@@ -79,7 +80,7 @@ def choose(manifest: Manifest, predictions: pd.DataFrame, settings: GallerySetti
 
 
 def write_gallery(classifier: Classifier, photos: Manifest, settings: GallerySettings) -> None:
-    """Pass ``photos`` through the model once and write build/gallery, as a whole.
+    """Pass ``photos`` through the model once and write build/gallery, as a whole; of several processes, the first does.
 
     Raises:
         AtlasError: a photo or mask cannot be opened, the model's attention cannot be recorded, or the disk is full.
@@ -88,7 +89,10 @@ def write_gallery(classifier: Classifier, photos: Manifest, settings: GallerySet
     rows: list[dict[str, object]] = []
     features, jpegs, maps = list[Array](), list[Array](), list[Array]()
     kept: dict[tuple[bool, str, str], int] = {}
-    for photo, look in zip(photos, looks(classifier, photos), strict=True):
+    found = list(looks(classifier, photos))
+    if not is_first():
+        return
+    for photo, look in zip(photos, found, strict=True):
         guess = names[look.guess]
         cell = (photo.split == "test", photo.class_name, guess)
         kept[cell] = kept.get(cell, 0) + 1
@@ -127,15 +131,10 @@ def write_gallery(classifier: Classifier, photos: Manifest, settings: GallerySet
 def looks(classifier: Classifier, photos: Manifest) -> Iterator[Look]:
     """Yield what one pass tells of each photo, in their order."""
     classifier.to_device()
-    order = list(photos)
-    with tqdm(total=len(order), desc="Gallery", unit="photo") as bar:
-        for start in range(0, len(order), BATCH):
-            some = order[start : start + BATCH]
-            yield from _looks(classifier, some)
-            bar.update(len(some))
+    yield from chain.from_iterable(shared(lambda some: list(_looks(classifier, some)), list(photos), BATCH, "Gallery"))
 
 
-def _looks(classifier: Classifier, photos: list[Photo]) -> Iterator[Look]:
+def _looks(classifier: Classifier, photos: Sequence[Photo]) -> Iterator[Look]:
     images = [photo.open() for photo in photos]
     # The last call is that of these photos: how the head reads may be found out with one of its own before.
     caught: list[torch.Tensor] = []

@@ -1,5 +1,6 @@
 """The pictures of attn-viz: chosen photos with their maps, and the study's numbers drawn."""
 
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from tqdm import tqdm
 
 from vit_atlas.attention.artefacts import Diagnosis, diagnose
 from vit_atlas.attention.collect import PhotoMaps, maps_of_pass
@@ -44,6 +44,7 @@ from vit_atlas.numbering import to_index
 from vit_atlas.page_data.attention import AttentionPage, pack_pass
 from vit_atlas.paths import ATTENTION_DATA, ATTENTION_PLOTS
 from vit_atlas.pictures.contrast import Pairs, maps_before, require_same_grid, save_pairs
+from vit_atlas.processes import is_first, shared
 from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
@@ -90,12 +91,18 @@ def write_and_draw(
 ) -> None:
     """Write build/attention and plots/attention, each as a whole: one photo after the other, then the study.
 
+    Several processes share the passes; the first draws and writes.
+
     Raises:
         AtlasError: a photo cannot be opened or is smaller than a patch; the models' grids differ; the disk is full.
     """
     require_same_grid(pretrained, classifier)
     # Closed whatever happens, so that a progress bar has ended its line before an error is told.
     explained = closing(explain_photos(classifier, pretrained, photos, study.choice.head, settings))
+    if not is_first():
+        with explained as passes:
+            deque(passes, maxlen=0)
+        return
     with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data, explained as passes:
         page = AttentionPage(classifier, to_index(settings.layer), data)
         kept, pairs = [], []
@@ -127,8 +134,10 @@ def explain_photos(
         AtlasError: a photo cannot be opened, or is narrower or lower than one patch.
     """
     options = MapOptions(layer=to_index(settings.layer), head=head, seed=settings.seed)
-    pairs = zip(photos, safe_stems(photos.image_ids, SUMMARIES), strict=True)
-    for photo, stem in tqdm(pairs, total=len(photos), desc="Drawing attention", unit="photo"):
+    named = list(zip(photos, safe_stems(photos.image_ids, SUMMARIES), strict=True))
+
+    def explained(some: Sequence[tuple[Photo, str]]) -> Explained:
+        ((photo, stem),) = some
         image = photo.open()
         classifier.require_patch(image, photo.path, "leave it out of attention.photos")
         pixels = classifier.pixel_values([image])
@@ -137,7 +146,7 @@ def explain_photos(
         guess = int(probabilities.argmax())
         maps = maps_of_pass(trace, [photo.image_id], settings.methods, options)
         before = maps_before(pretrained, image, photo.image_id, settings.methods, options)
-        yield Explained(
+        return Explained(
             photo=photo,
             stem=stem,
             image=image,
@@ -155,7 +164,8 @@ def explain_photos(
             packed=pack_pass(trace, to_index(settings.layer)),
             input_size=classifier.image_size,
         )
-        del trace
+
+    yield from shared(explained, named, 1, "Drawing attention")
 
 
 def _pairs(trace: Pass, photo: Photo, maps: PhotoMaps, before: Mapping[str, Array], options: MapOptions) -> Pairs:

@@ -12,10 +12,10 @@ from vit_atlas.finetune.run import Training, one_training, trained
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.frames import write_csv
 from vit_atlas.paths import REPEATS
+from vit_atlas.processes import is_first
 from vit_atlas.settings import AttentionSettings, AugmentSettings, EvaluateSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.history import write_history
-from vit_atlas.training.processes import is_first
 
 
 def repeat_finetune(
@@ -37,10 +37,9 @@ def repeat_finetune(
     other = finetune.model_copy(update={"seed": seed, "linear_probe": False})
     silent = nullcontext(Stream(None, None))
     with one_training(other), trained(model, augment, other, lambda: silent) as training:
+        table, *_ = predict(training.manifest, read_classes(), training.classifier, None, evaluate)
+        scores = _map_scores(training, attention)
         if is_first():
-            classifier = training.classifier
-            table, *_ = predict(training.manifest, read_classes(), classifier, None, evaluate)
-            scores = _map_scores(training, attention)
             with atomic_folder(REPEATS / str(seed)) as folder:
                 write_history(training.validation, folder / "validation.csv")
                 write_csv(folder / "predictions.csv", table)

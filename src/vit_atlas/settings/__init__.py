@@ -133,7 +133,7 @@ class FinetuneSettings(Section):
     workers: Natural
     """Processes that load and augment photos; 0 loads in the training process. Changes nothing in the result."""
     processes: Literal["auto"] | Count
-    """Processes that train together on this machine, started as torchrun does; `auto` is one for each GPU."""
+    """Processes that share the photos of this and of later stages, as torchrun does; `auto` is one for each GPU."""
     checkpoint_steps: Count
     """Steps between checkpoints to resume from."""
     precision: Literal["auto", "float32", "bfloat16"]

@@ -7,11 +7,11 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.processes import is_first, wait_for_all
 from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Best, Checkpoints
 from vit_atlas.training.datasets import EpochSampler
 from vit_atlas.training.history import curve_points
-from vit_atlas.training.processes import is_first, wait_for_all
 
 
 class Epochs(TrainerCallback):

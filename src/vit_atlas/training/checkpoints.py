@@ -22,7 +22,7 @@ from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file, write_json
 from vit_atlas.io.plain import canonical_json
 from vit_atlas.paths import CHECKPOINTS
-from vit_atlas.training.processes import count
+from vit_atlas.processes import count
 
 _MARK = "complete.json"
 

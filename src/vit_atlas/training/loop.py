@@ -12,13 +12,14 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction, TrainingArguments
 
+from vit_atlas.processes import count
 from vit_atlas.settings import FinetuneSettings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.callbacks import Curves
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import EpochSampler
 from vit_atlas.training.history import history_table
-from vit_atlas.training.processes import IGNORED, SharedBatches, Uncounted, batch_share, count
+from vit_atlas.training.sharing import IGNORED, SharedBatches, Uncounted, batch_share
 from vit_atlas.training.trainer import CheckpointedTrainer, make_arguments
 
 LOGS_PER_EPOCH = 10

@@ -11,11 +11,12 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import telling_full_disk
+from vit_atlas.processes import from_first, wait_for_all
 from vit_atlas.settings import CaptionerSettings, FinetuneSettings
 from vit_atlas.training.callbacks import Epochs, Keeper, Progress
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import EpochSampler
-from vit_atlas.training.processes import batch_share, from_first, wait_for_all
+from vit_atlas.training.sharing import batch_share
 
 
 def make_arguments(

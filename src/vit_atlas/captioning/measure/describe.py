@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from tqdm import tqdm
 
 from vit_atlas.captioning.dataset import CaptionDataset, CaptionedPhoto
 from vit_atlas.captioning.measure.texts import TEXTS, text_scores
@@ -19,6 +19,7 @@ from vit_atlas.captioning.model.words import Caption
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.paths import CAPTIONING_DATA
+from vit_atlas.processes import shared
 from vit_atlas.settings import CaptionsSettings
 
 BATCH = 16
@@ -64,12 +65,13 @@ def describe(captioner: Captioner, dataset: CaptionDataset, settings: CaptionsSe
     words: list[tuple[str, str, float, int]] = []
     kept: dict[str, Caption] = {}
     problems: list[tuple[str, str]] = []
-    for photo, pixels, caption in _captions(captioner, photos, options):
-        masks, unusable = noun_masks(photo.things, (pixels.height, pixels.width))
+
+    def described(some: Sequence[CaptionedPhoto]) -> list[tuple[Caption, list[str], dict[str, list[float]]]]:
+        return list(_described(captioner, some, options, nouns, view))
+
+    found = chain.from_iterable(shared(described, photos, BATCH, "captions"))
+    for photo, (caption, unusable, scores) in zip(photos, found, strict=True):
         problems += [(photo.name, problem) for problem in unusable]
-        if caption.words:
-            view.require(caption, "the captioner")
-        scores = word_scores(caption, masks, nouns, view)
         words += [(photo.name, name, float(np.sum(values)), len(values)) for name, values in scores.items()]
         rows.append(_row(photo, caption))
         if photo.name in drawn:
@@ -94,15 +96,16 @@ def describe(captioner: Captioner, dataset: CaptionDataset, settings: CaptionsSe
     )
 
 
-def _captions(
-    captioner: Captioner, photos: Sequence[CaptionedPhoto], options: SearchOptions
-) -> Iterator[tuple[CaptionedPhoto, Image.Image, Caption]]:
-    with tqdm(total=len(photos), desc="captions", unit="photo") as bar:
-        for start in range(0, len(photos), BATCH):
-            part = photos[start : start + BATCH]
-            pixels = [_named(open_photo(photo.path), photo.path) for photo in part]
-            yield from zip(part, pixels, captioner.caption(pixels, options), strict=True)
-            bar.update(len(part))
+def _described(
+    captioner: Captioner, photos: Sequence[CaptionedPhoto], options: SearchOptions, nouns: set[str], view: View
+) -> Iterator[tuple[Caption, list[str], dict[str, list[float]]]]:
+    """The photos' captions, which masks of theirs are not usable, and scores of the words."""
+    images = [_named(open_photo(photo.path), photo.path) for photo in photos]
+    for photo, image, caption in zip(photos, images, captioner.caption(images, options), strict=True):
+        masks, unusable = noun_masks(photo.things, (image.height, image.width))
+        if caption.words:
+            view.require(caption, "the captioner")
+        yield caption, unusable, word_scores(caption, masks, nouns, view)
 
 
 def _named(photo: Image.Image, path: Path) -> Image.Image:

@@ -19,10 +19,10 @@ from vit_atlas.code_hash import code_hash
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
 from vit_atlas.paths import CAPTION_VERIFY_CACHE, CAPTIONER, CHECKPOINTS
+from vit_atlas.processes import count
 from vit_atlas.settings import Captioner, CaptionerSettings
 from vit_atlas.training.checkpoints import Checkpoints, only_one
 from vit_atlas.training.loop import deterministic
-from vit_atlas.training.processes import count
 
 FEATURES = CHECKPOINTS / "caption-features"
 """Where features are kept between runs; beside the checkpoints, outside DVC's outs."""

@@ -4,26 +4,25 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, TypeVar
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import distributed
-from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
 
 from vit_atlas.errors import AtlasError
-from vit_atlas.training.datasets import Draw, EpochSampler
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
-IGNORED = -100
-"""Label of a photo that is there to keep a process busy and does not count; cross-entropy leaves it out."""
 
 
 def count() -> int:
-    """How many processes train together, on all machines."""
+    """How many processes work together, on all machines."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -109,55 +108,29 @@ def share_of(total: int) -> range:
     return range(total * rank() // count(), total * (rank() + 1) // count())
 
 
-def batch_share(batch_size: int) -> int:
-    """Photos of a training step's batch that each process takes.
+def batches(total: int, size: int) -> list[range]:
+    """This process's batches of ``total`` items, of which :func:`shared` gives each process one in turn."""
+    return [range(start, min(start + size, total)) for start in range(0, total, size)][rank() :: count()]
 
-    Raises:
-        AtlasError: the processes cannot share the batch evenly.
+
+def shared(work: Callable[[Sequence[T]], R], items: Sequence[T], size: int, title: str) -> Iterator[R]:
+    """Call ``work`` with every ``size`` items, and yield the results in order, with a progress bar named ``title``.
+
+    The processes take a batch each, in turn, and all get all results. Batches are those of one process, since sums over
+    other ones are rounded differently. No more results are held at a time than there are processes.
     """
-    if batch_size % count():
-        raise AtlasError(
-            f"finetune.batch_size is {batch_size}, which {count()} processes cannot share evenly: "
-            f"make it a multiple of {count()}, or train with another number of processes"
-        )
-    return batch_size // count()
+    own = iter(batches(len(items), size))
+    with tqdm(total=len(items), desc=title, unit="photo", disable=not is_first()) as bar:
+        for start in range(0, len(items), size * count()):
+            made = [work(items[batch.start : batch.stop]) for batch in islice(own, 1)]
+            yield from _gathered(made)
+            bar.update(min(size * count(), len(items) - start))
 
 
-class SharedBatches(Sampler[list[Draw]]):
-    """This process's part of every batch that one process alone would see, so that together they see the same photos.
-
-    Where the last batch has fewer photos than there are processes, those without one take the batch's first photo with
-    its index turned negative: :class:`Uncounted` keeps it out of the loss.
-    """
-
-    def __init__(self, sampler: EpochSampler, batch_size: int) -> None:
-        self._sampler = sampler
-        self._batch_size = batch_size
-        self.batch_size = batch_share(batch_size)
-        self.drop_last = False
-
-    def __len__(self) -> int:
-        return -(-len(self._sampler) // self._batch_size)
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        draws = list(self._sampler)
-        for start in range(0, len(draws), self._batch_size):
-            batch = draws[start : start + self._batch_size]
-            view, index = batch[0]
-            yield batch[rank() :: count()] or [(view, -1 - index)]
-
-
-class Uncounted(Dataset):
-    """Photos of which those with a negative index, -1 - index, have the label :data:`IGNORED`."""
-
-    def __init__(self, photos: Dataset) -> None:
-        self._photos = photos
-
-    def __len__(self) -> int:
-        return len(self._photos)  # type: ignore[arg-type]
-
-    def __getitem__(self, draw: Draw) -> dict[str, object]:
-        view, index = draw
-        if index >= 0:
-            return self._photos[draw]
-        return self._photos[view, -1 - index] | {"labels": IGNORED}
+def _gathered(values: list[T]) -> list[T]:
+    """The values of all processes, those of the first one first."""
+    if count() == 1:
+        return values
+    boxes: list[Any] = [None] * count()
+    distributed.all_gather_object(boxes, values)
+    return [value for box in boxes for value in box]
