@@ -10,6 +10,7 @@ import torch
 from tests.tiny_models import PREFIX_TOKENS
 from tests.tiny_settings import tiny
 from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.token_colours import token_colours
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.arrays import COSINE_LEVELS, LEVELS, pack_cosines, pack_maps, read_arrays, unpack_maps
 from vit_atlas.io.files import read_json
@@ -103,11 +104,13 @@ def digests(folder: Path) -> dict[str, str]:
 def explored(project: Project, folder: Path) -> dict[str, str]:
     settings = tiny(AttentionSettings, methods=["head_mean"])
     page = AttentionPage(project.classifier, -1, folder)
+    tokens = []
     for one in explain_photos(
         project.classifier, project.pretrained, project.manifest.find(["0.png", "1.png"]), None, settings
     ):
         page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
-    page.save(["head_mean", "legrad"])
+        tokens.append(one.tokens)
+    page.save(["head_mean", "legrad"], token_colours(np.stack(tokens)))
     return digests(folder)
 
 
@@ -127,6 +130,8 @@ def test_files_say_what_is_in_them_and_are_the_same_each_time(project: Project, 
     assert arrays["special"].shape == (2, 3, 2, 2, 4, 5)
     assert arrays["patches"].shape == (2, 3, 20, 20)
     assert arrays["heads"].shape == (2, 2, 20, 20)
+    assert arrays["colours"].shape == (2, 4, 5, 3)
+    assert np.ptp(arrays["colours"], axis=(0, 1, 2)).tolist() == [255, 255, 255]
 
 
 def test_a_broken_file_names_the_stage_that_makes_it(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_every_picture_is_there_and_the_maps_are_kept(project: Project) -> None:
     _draw(project)
     maps = SavedMaps.load(ATTENTION_DATA / "maps.npz")
     stems = {Path(name).stem for name in maps.image_ids}
-    common = {"comparison", "layers", "norms", "scores", "by_class"}
+    common = {"comparison", "layers", "norms", "scores", "by_class", "tokens"}
     assert {path.stem for path in ATTENTION_PLOTS.glob("*.png")} == stems | common
     assert maps.maps.shape == (2, 11, 4, 5)
     assert {path.name for path in (ATTENTION_DATA / "photos").iterdir()} == {f"{stem}.jpg" for stem in stems}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.tiny_settings import tiny_settings
@@ -195,6 +196,18 @@ def test_opacity_and_outline(opened: Open) -> None:
         assert line.get_attribute("d").startswith("M100")
         page.locator("#attention-outline").uncheck()
         assert line.get_attribute("d") == ""
+
+
+def test_patch_tokens_are_shown_as_colours(opened: Open) -> None:
+    with opened() as page:
+        colours = page.locator("#attention-colours")
+        assert colours.evaluate("node => [node.width, node.height]") == [COLUMNS, ROWS]
+        first = colours.evaluate("node => Array.from(node.getContext('2d').getImageData(0, 0, 1, 1).data)")
+        assert first == [*np.random.default_rng(4).integers(0, 256, 3, dtype=np.uint8).tolist(), 255]
+        before = colours.evaluate("node => node.toDataURL()")
+        page.locator("#attention .photos button").nth(1).click()
+        page.wait_for_function("document.getElementById('attention-guess').textContent.includes('cat1.png')")
+        assert colours.evaluate("node => node.toDataURL()") != before
 
 
 def test_position_maps_follow_one_pointer(opened: Open) -> None:

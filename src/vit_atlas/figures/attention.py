@@ -118,6 +118,22 @@ def draw_photo(photo: Image.Image, mean: Array, heads: Array, guess: Guess, subt
     return figure
 
 
+def draw_tokens(photos: Sequence[tuple[Image.Image, Guess, Array]]) -> Figure:
+    """Photos over their patch tokens as colours, uint8 (rows, columns, 3)."""
+    ratio = max(proportions(photo) for photo, _, _ in photos)
+    figure = new_figure(max(2.1 * len(photos), 6.5), 2 * 2.0 * ratio + 1.1)
+    axes = figure.subplots(2, len(photos), squeeze=False)
+    for column, (photo, guess, colours) in enumerate(photos):
+        axes[0, column].imshow(photo)
+        axes[0, column].set_title(guess.truth, fontsize=10, color=GOOD if guess.right else BAD)
+        axes[1, column].imshow(colours, extent=(0, photo.width, photo.height, 0))
+    for panel in axes.ravel():
+        hide_axes(panel)
+    title = "Patch tokens of the last layer as colours: three principal components over all drawn photos"
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
 def _peak(values: Array) -> str:
     """The highest weight, beside what every patch would get if all got the same."""
     return f", peak {values.max() * values.size:.0f}x even"

@@ -5,12 +5,13 @@ the special tokens):
 
 - ``special`` (P, L, H, S, rows, columns): where each special token looks, in every head;
 - ``patches`` (P, L, cells, cells): where every patch looks, mean over heads, in every layer;
-- ``heads`` (P, H, cells, cells): where every patch looks, head by head, in the chosen layer.
+- ``heads`` (P, H, cells, cells): where every patch looks, head by head, in the chosen layer;
+- ``colours`` (P, rows, columns, 3): patch tokens as colours (:mod:`vit_atlas.attention.token_colours`), as they are.
 
-Each is in the codes of :func:`vit_atlas.io.arrays.pack_maps`, with its peaks under ``<name>_peaks``: shares of
-the looking token's attention, special tokens included. A cell is a patch; of grids so large that a page could not hold
-them, a block of ``cell`` x ``cell`` patches, whose attention is added up. ``explorer.json`` says what the axes are, and
-``photos/`` holds thumbnails.
+The first three are in the codes of :func:`vit_atlas.io.arrays.pack_maps`, with their peaks under ``<name>_peaks``:
+shares of the looking token's attention, special tokens included. A cell is a patch; of grids so large that a page could
+not hold them, a block of ``cell`` x ``cell`` patches, whose attention is added up. ``explorer.json`` says what the axes
+are, and ``photos/`` holds thumbnails.
 """
 
 import math
@@ -82,13 +83,13 @@ class AttentionPage:
         self._parts.append(packed)
         save_thumbnail(image, self._folder / "photos" / f"{stem}.jpg")
 
-    def save(self, methods: Sequence[str]) -> None:
-        """Write ``explorer.npz`` and ``explorer.json``; ``methods`` were drawn."""
+    def save(self, methods: Sequence[str], colours: Array) -> None:
+        """Write ``explorer.npz`` and ``explorer.json``; ``methods`` were drawn, ``colours`` are those of all photos."""
         layout = self._classifier.layout
         layers, heads = self._parts[0]["special_peaks"].shape[:2]
         cell = cell_side(layout.grid, layers + heads)
         arrays = {name: np.stack([part[name] for part in self._parts]) for name in self._parts[0]}
-        write_arrays(self._folder / "explorer.npz", arrays)
+        write_arrays(self._folder / "explorer.npz", arrays | {"colours": colours})
         content = {
             "photos": self._photos,
             "methods": {name: METHODS[name].label for name in methods},

@@ -21,10 +21,11 @@ from vit_atlas.attention.passes import Pass, run_pass
 from vit_atlas.attention.scores import comparison_size, object_share, resize_mask, score_photo, usable
 from vit_atlas.attention.study import Study
 from vit_atlas.attention.summary import class_table, study_metrics
+from vit_atlas.attention.token_colours import patch_tokens, token_colours
 from vit_atlas.comparison.maps import SavedMaps
 from vit_atlas.data.manifest import Manifest, Photo
 from vit_atlas.estimates import Estimate
-from vit_atlas.figures.attention import Guess, draw_photo, small
+from vit_atlas.figures.attention import Guess, draw_photo, draw_tokens, small
 from vit_atlas.figures.maps import (
     PANEL,
     Bar,
@@ -49,11 +50,11 @@ from vit_atlas.settings import AttentionSettings
 
 Array = np.ndarray
 
-SUMMARIES = ("comparison", "layers", "norms", "scores", "by_class")
+SUMMARIES = ("comparison", "layers", "norms", "scores", "by_class", "tokens")
 """Pictures beside those of single photos."""
 
 COMPARED = 8
-"""Photos in the comparison of methods: more rows could not be read."""
+"""Photos in the comparison of methods, and beside their tokens: more could not be read."""
 
 MOST_CLASSES = 60
 """With more classes than this, the table by class is not drawn: nobody could read it."""
@@ -80,6 +81,8 @@ class Explained:
     """Maps of it for another class, and before fine-tuning."""
     rows: Array
     """(layers, heads, rows, columns) attention of what the head reads."""
+    tokens: Array
+    """(rows, columns, width) patch tokens of the last layer."""
     packed: Mapping[str, Array]
     """All its attention as the page needs it."""
     input_size: tuple[int, int]
@@ -105,15 +108,19 @@ def write_and_draw(
         return
     with atomic_folder(ATTENTION_PLOTS) as plots, atomic_folder(ATTENTION_DATA) as data, explained as passes:
         page = AttentionPage(classifier, to_index(settings.layer), data)
-        kept, pairs = [], []
+        kept, pairs, looks = [], [], []
         for one in draw_photos(passes, study, settings, plots):
             page.add(one.photo, one.stem, one.image, one.mask, one.probabilities, one.packed)
             kept.append((one.photo, one.maps.maps))
             pairs.append(one.pairs)
+            looks.append((small(one.image, PANEL), one.guess, one.tokens))
+        colours = token_colours(np.stack([tokens for _, _, tokens in looks]))
+        drawn = [(image, guess, colour) for (image, guess, _), colour in zip(looks[:COMPARED], colours, strict=False)]
+        save(draw_tokens(drawn), plots / "tokens.png")
         maps = saved_maps(kept)
         maps.save(data / "maps.npz")
         save_pairs(pairs, data)
-        page.save(maps.methods)
+        page.save(maps.methods, colours)
         study.save(data, len(photos))
         draw_study(study, study_metrics(*study.tables(len(photos)), settings), plots)
 
@@ -161,6 +168,7 @@ def explain_photos(
             maps=maps,
             pairs=_pairs(trace, photo, maps, before, options),
             rows=np.concatenate([trace.block_rows(n).detach().cpu().numpy() for n in range(len(trace.records))]),
+            tokens=patch_tokens(trace)[0],
             packed=pack_pass(trace, to_index(settings.layer)),
             input_size=classifier.image_size,
         )

@@ -180,12 +180,24 @@
     );
   }
 
+  function showColours() {
+    const { width, height } = entry(state.photo);
+    const canvas = byId("colours");
+    [canvas.width, canvas.height] = [columns, rows];
+    canvas.style.aspectRatio = String(width / height);
+    const image = new ImageData(columns, rows);
+    data.colours.values.forEach((value, place) => (image.data[Math.floor(place / 3) * 4 + (place % 3)] = value));
+    for (let cell = 0; cell < patches; cell++) image.data[cell * 4 + 3] = 255;
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  }
+
   async function choosePhoto(index) {
     state.photo = index;
     const found = await load(index);
     if (state.photo !== index) return;
     data = found;
     showPhoto();
+    showColours();
     draw();
   }
 
