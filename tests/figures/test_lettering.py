@@ -13,7 +13,8 @@ from vit_atlas.figures import lettering
 from vit_atlas.figures.lettering import fonts_with, legible
 from vit_atlas.figures.style import new_figure, png_bytes
 
-CAT, DOG, FLOWER = "\u732b", "\u72ac", "\U0001f338"
+CAT, DOG, FLOWER, KA = "\u732b", "\u72ac", "\U0001f338", "\u0915"
+"""Two Chinese signs, an emoji, and a letter of Devanagari."""
 
 
 def write_font(path: Path, name: str, signs: str) -> Path:
@@ -80,11 +81,13 @@ def test_one_sentence_where_there_is_no_font(
     system: list[str], capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
 ) -> None:
     for _ in range(3):
-        draw(CAT, DOG + FLOWER, "caf\u00e9")
+        draw(CAT, DOG + FLOWER, "caf\u00e9", KA)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"warning: no font of this system has {DOG} {CAT} {FLOWER} (3 signs of names)" in said
-    assert "fonts-noto-cjk" in said
+    assert f"warning: no font of this system has {KA} {DOG} {CAT} {FLOWER} (4 signs of names)" in said
+    assert "fonts-noto-cjk (Chinese, Japanese and Korean)" in said
+    assert "fonts-noto-core (Devanagari)" in said
+    assert "fonts-symbola (emoji and symbols" in said
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 

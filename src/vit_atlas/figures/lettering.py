@@ -2,6 +2,7 @@
 
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,9 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 UNSEEN = re.compile(r"[\s\u200b-\u200d\u2060\ufe00-\ufe0f]")
 """Spaces, joiners and variation selectors: a font need not have them."""
 
+EAST_ASIAN = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "FULLWIDTH", "IDEOGRAPHIC"})
+"""First words of the names of signs that are written in East Asia."""
+
 _told: set[str] = set()
 
 
@@ -57,10 +61,22 @@ def make_legible(figure: Figure) -> None:
     if missing - _told:
         _told.update(missing)
         shown = " ".join(sorted(missing)[:10])
+        wanted = sorted({_script_and_package(sign) for sign in missing})
+        packages = ", ".join(f"{package} ({script})" for script, package in wanted)
         sys.stderr.write(
             f"warning: no font of this system has {shown} ({len(missing)} signs of names): figures show boxes for "
-            "them; install one, such as the package fonts-noto-cjk or fonts-noto-core, and draw again\n"
+            f"them; install Debian's {packages}, or another font, and draw again\n"
         )
+
+
+def _script_and_package(sign: str) -> tuple[str, str]:
+    """The script that a sign belongs to, and a package of Debian whose font has it in one colour."""
+    script = re.split("[ -]", unicodedata.name(sign, "other"))[0]
+    if script in EAST_ASIAN:
+        return "Chinese, Japanese and Korean", "fonts-noto-cjk"
+    if unicodedata.category(sign) in ("So", "Sk"):
+        return "emoji and symbols; fonts of coloured ones cannot be drawn", "fonts-symbola"
+    return script.capitalize(), "fonts-noto-core"
 
 
 def legible(text: str) -> str:

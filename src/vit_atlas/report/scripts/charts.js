@@ -25,13 +25,18 @@
     const spec = Atlas.json(`chart-${place.dataset.chart}`);
     const options = { mode: "vega-lite", renderer: "svg", actions: false, ast: true, config };
     const { view } = await window.vegaEmbed(place, spec, options);
-    const wanted = { confusion: (one) => ({ truth: one.actual, guess: one.predicted }), reliability: (one) => one.count && { bin: one.confidence } };
+    const wanted = { confusion: (one) => one.actual && { truth: one.actual, guess: one.predicted }, reliability: (one) => one.count && { bin: one.confidence } };
     const ask = wanted[place.dataset.chart];
     if (ask && Atlas.showPhotos)
       view.addEventListener("click", (_, item) => {
         const found = item && item.datum && ask(item.datum);
         if (found) Atlas.showPhotos(found);
       });
+    // Names at an axis that are cut are whole when pointed at.
+    for (const label of place.querySelectorAll(".role-axis-label text")) {
+      const whole = label.__data__.datum.label;
+      if (whole !== label.textContent) label.append(Object.assign(document.createElementNS(label.namespaceURI, "title"), { textContent: whole }));
+    }
     place.dataset.drawn = "yes";
   }
 
