@@ -33,31 +33,30 @@
     return place >= 0 && place < data.pictures.length ? `data:image/jpeg;base64,${data.pictures[place]}` : null;
   }
 
-  function distance(one, other) {
-    const { x, y } = Atlas.places();
-    return (x[one] - x[other]) ** 2 + (y[one] - y[other]) ** 2;
-  }
-
   function bin(photo) {
     return Math.max(0, Math.min(data.bins - 1, Math.ceil((data.confidence[photo] / 1000) * data.bins - 1e-9) - 1));
   }
 
-  function matches(photo) {
-    const [truth, guess, split] = ["truth", "guess", "split"].map((name) => byId(name).value);
-    return (
-      (truth === "" || data.truth[photo] === Number(truth)) &&
-      (guess === "" || data.guess[photo] === Number(guess)) &&
-      (split === "" || data.split[photo] === Number(split)) &&
-      (state.bin === null || bin(photo) === state.bin) &&
-      kinds[byId("kind").value][1](photo)
-    );
+  // Whether a photo is asked for: the form is read once for all of them.
+  function matching() {
+    const chosen = ["truth", "guess", "split"].filter((name) => byId(name).value !== "").map((name) => [data[name], Number(byId(name).value)]);
+    const kind = kinds[byId("kind").value][1];
+    return (photo) => chosen.every(([of, value]) => of[photo] === value) && (state.bin === null || bin(photo) === state.bin) && kind(photo);
+  }
+
+  // What photos are sorted by, the lowest first.
+  function ranking() {
+    if (state.near === null) return orders[byId("sort").value][1];
+    const { x, y } = Atlas.places();
+    return (photo) => (x[photo] - x[state.near]) ** 2 + (y[photo] - y[state.near]) ** 2;
   }
 
   function search() {
-    found = data.names.map((_, photo) => photo).filter(matches);
-    const rank = state.near === null ? orders[byId("sort").value][1] : (photo) => distance(photo, state.near);
-    const ranks = new Map(found.map((photo) => [photo, rank(photo)]));
-    found.sort((one, other) => ranks.get(one) - ranks.get(other) || one - other);
+    found = data.names.map((_, photo) => photo).filter(matching());
+    const rank = ranking();
+    const ranks = new Float64Array(data.names.length);
+    for (const photo of found) ranks[photo] = rank(photo);
+    found.sort((one, other) => ranks[one] - ranks[other] || one - other);
     state.shown = PAGE;
     byId("special").hidden = state.bin === null && state.near === null;
     byId("special-text").textContent = [
@@ -65,7 +64,7 @@
       state.near === null ? "" : `nearest to ${data.names[state.near]} first`,
     ].filter(Boolean).join("; ");
     show();
-    if (Atlas.markPoints) Atlas.markPoints(new Set(found));
+    if (Atlas.markPoints) Atlas.markPoints(found);
   }
 
   function show() {

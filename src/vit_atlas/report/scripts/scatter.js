@@ -7,11 +7,11 @@
   const RADIUS = 3.2;
   const byId = (name) => document.getElementById(`map-${name}`);
   const canvas = byId("canvas");
-  const context = canvas.getContext("2d");
-  const layer = document.createElement("canvas");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const view = { scale: 1, x: 0.5, y: 0.5 };
   const count = data.names.length;
-  let marked = null;
+  const strong = new Uint8Array(count).fill(1);
+  let image = null;
   let hovered = null;
   let drag = null;
   let waiting = false;
@@ -43,55 +43,83 @@
     return { of: (photo) => by[photo], groups: data.classes.map((name, place) => [name, hue(place)]) };
   }
 
+  // Colours as they lie in the pixels of an image, without the highest byte, which is the opacity.
+  function pixels(colours) {
+    const ink = Object.assign(document.createElement("canvas"), { width: 1, height: 1 }).getContext("2d", { willReadFrequently: true });
+    return colours.map((colour) => {
+      ink.fillStyle = colour;
+      ink.fillRect(0, 0, 1, 1);
+      const [red, green, blue] = ink.getImageData(0, 0, 1, 1).data;
+      return red | (green << 8) | (blue << 16);
+    });
+  }
+
+  // The group and the colour of every point: asked for again when the colouring or the scheme changes.
+  function prepare() {
+    const { of, groups } = colouring();
+    painted = {
+      group: Uint16Array.from({ length: count }, (_, photo) => of(photo)),
+      colours: pixels(groups.map(([, colour]) => colour)),
+      ink: resolved("--ink"),
+    };
+    legend(groups);
+  }
+
   function size() {
     const box = canvas.getBoundingClientRect();
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio))];
-    if (layer.width !== width || layer.height !== height)
-      for (const one of [canvas, layer]) [one.width, one.height] = [width, height];
+    if (!image || image.width !== width || image.height !== height) {
+      [canvas.width, canvas.height] = [width, height];
+      image = context.createImageData(width, height);
+    }
     return ratio;
   }
 
-  function onScreen(photo, places) {
-    const side = Math.min(canvas.width, canvas.height) * 0.94 * view.scale;
-    return [(places.x[photo] / 1000 - view.x) * side + canvas.width / 2, (places.y[photo] / 1000 - view.y) * side + canvas.height / 2];
+  // Pixels of a length of 1 in the layout, whose places run from 0 to 1000.
+  const side = () => (Math.min(canvas.width, canvas.height) * 0.94 * view.scale) / 1000;
+
+  // How much of each pixel a disc covers, 0 to 255, and its place from the disc's middle.
+  function stamp(radius) {
+    const found = [];
+    const reach = Math.ceil(radius);
+    for (let down = -reach; down <= reach; down++)
+      for (let right = -reach; right <= reach; right++) {
+        const covered = Math.max(0, Math.min(1, radius + 0.5 - Math.hypot(down, right)));
+        if (covered > 0) found.push([down, right, covered]);
+      }
+    return found;
   }
 
-  // All points, on a canvas of their own: pointing at one does not draw the others again.
+  // All points, straight into pixels: as paths, 10,000 of them could not be moved at 60 frames a second.
   function drawPoints() {
     const ratio = size();
-    const ink = layer.getContext("2d");
-    const places = Atlas.places();
-    if (!painted) {
-      const { of, groups } = colouring();
-      const members = groups.map(() => []);
-      for (let photo = 0; photo < count; photo++) members[of(photo)].push(photo);
-      painted = { groups, members };
-      legend(groups);
-    }
-    const { groups, members } = painted;
-    const many = count > 3000;
-    const radius = RADIUS * ratio * Math.min(2, Math.sqrt(view.scale)) * (many ? 0.7 : 1);
-    ink.clearRect(0, 0, layer.width, layer.height);
-    for (const strong of [false, true]) {
-      ink.globalAlpha = strong ? 0.9 : 0.16;
-      members.forEach((photos, group) => {
-        ink.fillStyle = groups[group][1];
-        ink.beginPath();
-        for (const photo of photos) {
-          if ((marked === null || marked.has(photo)) !== strong) continue;
-          const [x, y] = onScreen(photo, places);
-          if (x < -radius || y < -radius || x > layer.width + radius || y > layer.height + radius) continue;
-          // Squares where there are very many: they are drawn several times as fast as circles.
-          if (many) {
-            ink.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
-          } else {
-            ink.moveTo(x + radius, y);
-            ink.arc(x, y, radius, 0, 7);
-          }
+    if (!painted) prepare();
+    const { group, colours } = painted;
+    const { x, y } = Atlas.places();
+    const { width, height } = image;
+    const target = new Uint32Array(image.data.buffer).fill(0);
+    const scale = side();
+    const [left, top] = [width / 2 - view.x * 1000 * scale, height / 2 - view.y * 1000 * scale];
+    const disc = stamp(RADIUS * ratio * Math.min(2, Math.sqrt(view.scale)) * (count > 3000 ? 0.7 : 1));
+    const edge = disc[disc.length - 1][0];
+    for (const bright of [0, 1]) {
+      const opacity = bright ? 230 : 40;
+      const offsets = Int32Array.from(disc, ([down, right]) => down * width + right);
+      const covered = Uint8Array.from(disc, ([, , share]) => share * opacity);
+      for (let photo = 0; photo < count; photo++) {
+        if (strong[photo] !== bright) continue;
+        const across = Math.round(x[photo] * scale + left);
+        const down = Math.round(y[photo] * scale + top);
+        if (across < edge || down < edge || across >= width - edge || down >= height - edge) continue;
+        const middle = down * width + across;
+        const colour = colours[group[photo]];
+        for (let part = 0; part < offsets.length; part++) {
+          const place = middle + offsets[part];
+          // A point hides those below it, but for its soft edge.
+          if (covered[part] >= target[place] >>> 24) target[place] = colour | (covered[part] << 24);
         }
-        if (!many) ink.fill();
-      });
+      }
     }
     draw();
   }
@@ -102,14 +130,15 @@
   }
 
   function draw() {
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(layer, 0, 0);
+    context.putImageData(image, 0, 0);
     if (hovered === null) return;
-    const [x, y] = onScreen(hovered, Atlas.places());
-    context.strokeStyle = resolved("--ink");
-    context.lineWidth = 2.5 * (window.devicePixelRatio || 1);
+    const { x, y } = Atlas.places();
+    const ratio = window.devicePixelRatio || 1;
+    const [right, down] = [(x[hovered] - view.x * 1000) * side(), (y[hovered] - view.y * 1000) * side()];
+    context.strokeStyle = painted.ink;
+    context.lineWidth = 2.5 * ratio;
     context.beginPath();
-    context.arc(x, y, 8 * (window.devicePixelRatio || 1), 0, 7);
+    context.arc(canvas.width / 2 + right, canvas.height / 2 + down, 8 * ratio, 0, 7);
     context.stroke();
   }
 
@@ -135,14 +164,14 @@
 
   function nearest(event) {
     const box = canvas.getBoundingClientRect();
-    const ratio = canvas.width / box.width;
-    const [x, y] = [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
-    const places = Atlas.places();
+    const scale = side() / (canvas.width / box.width);
+    const right = (event.clientX - box.left - box.width / 2) / scale + view.x * 1000;
+    const down = (event.clientY - box.top - box.height / 2) / scale + view.y * 1000;
+    const { x, y } = Atlas.places();
     let best = null;
-    let least = (NEAR * ratio) ** 2;
+    let least = (NEAR / scale) ** 2;
     for (let photo = 0; photo < count; photo++) {
-      const [left, top] = onScreen(photo, places);
-      const far = (left - x) ** 2 + (top - y) ** 2;
+      const far = (x[photo] - right) ** 2 + (y[photo] - down) ** 2;
       if (far < least) [best, least] = [photo, far];
     }
     return best;
@@ -218,7 +247,8 @@
   window.addEventListener("resize", later);
   new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-scheme"] });
   Atlas.markPoints = (photos) => {
-    marked = photos.size === count ? null : photos;
+    strong.fill(0);
+    for (const photo of photos) strong[photo] = 1;
     later();
   };
   drawPoints();
