@@ -160,6 +160,7 @@ def write_attention(name: str, outline: str | None = "M100 100L500 100L500 800Z"
     }
     for key, (values, axes) in found.items():
         arrays[key], arrays[f"{key}_peaks"] = pack_maps(values, axes)
+    arrays["colours"] = np.random.default_rng(4).integers(0, 256, (PHOTOS, ROWS, COLUMNS, 3), dtype=np.uint8)
     write_arrays(folder / "explorer.npz", arrays)
     maps = noise(PHOTOS, 2, PATCHES, seed=2).reshape(PHOTOS, 2, ROWS, COLUMNS)
     write_arrays(folder / "maps.npz", {"maps": maps, "methods": np.array(["head_mean", "gaussian"])})
@@ -209,6 +210,7 @@ def write_gallery(classes: Sequence[str], photos: int = 6, jpeg: bytes = b"") ->
     order = np.arange(photos)
     pictured = order % 3 != 2
     truth = [classes[place % len(classes)] for place in order]
+    chance = np.random.default_rng(7)
     table = {
         "image_id": [f"{name}/{place}.jpg" for place, name in enumerate(truth)],
         "split": ["test" if place < max(4, photos // 2) else "train" for place in order],
@@ -217,7 +219,7 @@ def write_gallery(classes: Sequence[str], photos: int = 6, jpeg: bytes = b"") ->
         "confidence": 0.9 - order % 9 * 0.1,
         "inside": [None if place % 5 == 4 else place % 10 * 0.1 for place in order],
         "thumbnail": np.where(pictured, np.cumsum(pictured) - 1, -1),
-        **{f"{name}_{axis}": np.random.default_rng(7).random(photos) for name in ("pca", "tsne") for axis in "xy"},
+        **{f"{name}_{axis}": chance.random(photos) for name in ("pca", "tsne") for axis in "xy"},
     }
     Path("build/gallery").mkdir(parents=True, exist_ok=True)
     pd.DataFrame(table).to_csv("build/gallery/gallery.csv", index=False)

@@ -127,7 +127,8 @@ def _pictures() -> dict[str, Picture | None]:
 def _per_class() -> list[dict[str, Any]]:
     if not paths.PER_CLASS.is_file():
         return []
-    table = plain(records(read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for"))))
+    classes = read_csv(paths.PER_CLASS, "metrics", ("class_name", "taken_for"))
+    table = plain(records(classes.sort_values("recall", kind="stable")))
     return [
         row | {"share": (row["recall"] or 0) * 100, "recall": f"{Estimate.read(row, 'recall') or Estimate():.3f}"}
         for row in table
