@@ -308,6 +308,9 @@ def test_hostile_names_are_shown_as_they_are(opened: Open) -> None:
         assert shown in " ".join(page.locator("#mistakes table").last.inner_text().split())
         page.locator("#captions-words .word").nth(1).hover()
         assert shown in " ".join(reading(page, "captions").split())
+        # At an axis the name is cut, and whole for who points at it.
+        whole = page.locator("[data-chart=confusion] .role-axis-label title").first.text_content()
+        assert " ".join(whole.split()) == shown
 
 
 def test_a_fine_grid_is_explored_in_blocks_and_many_classes_can_be_scrolled(opened: Open) -> None:
