@@ -209,7 +209,7 @@ def write_gallery(classes: Sequence[str], photos: int = 6, jpeg: bytes = b"") ->
         jpeg = buffer.getvalue()
     order = np.arange(photos)
     pictured = order % 3 != 2
-    truth = [classes[place % len(classes)] for place in order]
+    truth = [classes[place % len(classes)] for place in range(photos)]
     chance = np.random.default_rng(7)
     table = {
         "image_id": [f"{name}/{place}.jpg" for place, name in enumerate(truth)],
@@ -225,7 +225,7 @@ def write_gallery(classes: Sequence[str], photos: int = 6, jpeg: bytes = b"") ->
     pd.DataFrame(table).to_csv("build/gallery/gallery.csv", index=False)
     count = int(pictured.sum())
     maps = noise(count, PATCHES, seed=5).reshape(count, ROWS, COLUMNS)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "jpegs": np.frombuffer(jpeg * count, np.uint8),
         "ends": np.arange(1, count + 1) * len(jpeg),
         "maps": pack_maps(maps)[0],
@@ -258,8 +258,8 @@ def write_captions(name: str) -> None:
     write_arrays(folder / "maps.npz", arrays)
     words: list[dict[str, Any]] = [{"text": text, "probability": 0.5} for text in ("a", name, "above", "sea")]
     words[1]["on_mask"] = {"mass": 0.25, "even": 0.5, "at_chance": True}
-    common = {"width": 60, "height": 40, "photo": "photos/0.jpg", "ended": True}
-    photos = [
+    common: dict[str, Any] = {"width": 60, "height": 40, "photo": "photos/0.jpg", "ended": True}
+    photos: list[dict[str, Any]] = [
         {"name": f"{name}.jpg", "words": words, "references": [f"a {name}"], "outlines": {name: "M0 0L9 0L9 9Z"}},
         {"name": "empty.jpg", "words": [], "references": [], "outlines": {}},
     ]
