@@ -210,3 +210,18 @@ def test_other_grids_are_shown_beside_each_other(results: list[str]) -> None:
     write_arrays(Path(results[1]) / "build/gallery/gallery.npz", arrays | {"maps": arrays["maps"][:, :2]})
     text = written(results)
     assert "maps of other grids" in text
+
+
+def test_answers_that_git_holds_without_photos_are_not_called_the_same(results: list[str]) -> None:
+    lock = {"stages": {"prepare": {"outs": [{"path": "build/prepared", "md5": "p.dir"}]}}}
+    for folder in map(Path, results):
+        answers = pd.read_csv(folder / "build/predictions.csv")
+        (folder / "build/predictions.csv").unlink()
+        (folder / "plots/evaluate").mkdir(parents=True)
+        confusion = answers[["class_name", "predicted_name"]].set_axis(["actual", "predicted"], axis=1)
+        confusion.to_csv(folder / "plots/evaluate/confusion.csv", index=False)
+        (folder / "dvc.lock").write_text(json.dumps(lock))
+    text = written(results)
+    assert "<dd>40</dd>" in text
+    assert "The answers are not known by photo." in text
+    assert "Both results give the same answer" not in text

@@ -114,6 +114,7 @@ def render_page(found: Comparison, old: Result, new: Result) -> str:
         others=[(row.verdict, table.cells(row)) for row in others],
         legend=list(table.legend(found)) if found.rows else [],
         changes=table.changes(found),
+        by_photo=all(result.has(paths.PREDICTIONS) for result in (old, new)),
         cards=cards,
         kinds=list(dict.fromkeys(card["change"] for card in cards["changed"])),
         methods=list(cards["drawn"][0]["maps"]) if cards["drawn"] else [],
