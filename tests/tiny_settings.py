@@ -73,7 +73,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "reference_accuracy": None,
         "seed": 0,
     },
-    EmbeddingsSettings: {"tiles": 16},
+    EmbeddingsSettings: {"tiles": 16, "photos": 4},
     AttentionSettings: {
         "photos": "auto",
         "count": 6,

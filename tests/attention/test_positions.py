@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from scipy import stats
-from transformers import AutoModelForImageClassification, BeitConfig
+from transformers import AutoModelForImageClassification, BeitConfig, ViTImageProcessor
 
+from tests.tiny_models import tiny_model
 from tests.tiny_settings import tiny_settings
+from vit_atlas.attention.locality import PER_PHOTO, measure_locality
 from vit_atlas.attention.positions import (
     cosine_similarities,
     dot_products,
@@ -19,10 +23,11 @@ from vit_atlas.attention.positions import (
 )
 from vit_atlas.attention.summary import summarise_embeddings
 from vit_atlas.errors import AtlasError
+from vit_atlas.models.classifier import Classifier
 from vit_atlas.paths import EMBEDDING_PLOTS
 from vit_atlas.pictures.embeddings import write_and_draw
 from vit_atlas.report import explore
-from vit_atlas.report.sentences import claims
+from vit_atlas.report.sentences import ENOUGH, claims
 
 
 def _random(rows: int = 3, columns: int = 4, dimensions: int = 6) -> np.ndarray:
@@ -100,28 +105,55 @@ def test_grids_of_two_sizes_are_an_error() -> None:
 
 def test_the_page_gets_similarities_of_an_even_choice_of_patches() -> None:
     similarity = cosine_similarities(np.random.default_rng(0).standard_normal((30, 20, 4)))
-    packed = packed_similarities(similarity, similarity, {"before": similarity_by_distance(similarity)})
+    packed = packed_similarities(similarity, similarity)
     assert packed["step"] == 2
     assert packed["grid"].tolist() == [30, 20]
     assert packed["before"].shape == (15, 10, 15, 10)
     expected = similarity[0::2, 0::2, 0::2, 0::2]
     np.testing.assert_allclose(packed["before"] / 127 - 1, expected, atol=0.005)
-    assert len(packed["curve_before_mean"]) == len(packed["curve_before_distance"])
     small = cosine_similarities(np.ones((2, 3, 4)))
-    assert packed_similarities(small, small, {})["after"].shape == (2, 3, 2, 3)
+    assert packed_similarities(small, small)["after"].shape == (2, 3, 2, 3)
 
 
 def test_a_model_without_a_table_is_measured_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bias is drawn, and the sentence about position embeddings gives way to the one about tokens."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "build").mkdir()
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BeitConfig(**sizes, image_size=32, patch_size=8, use_relative_position_bias=True)
-    model = AutoModelForImageClassification.from_config(config)
-    write_and_draw(model, model, tiles=4)
+    config = BeitConfig(**sizes, image_size=32, patch_size=8, use_relative_position_bias=True, initializer_range=0.2)
+    model = AutoModelForImageClassification.from_config(config).eval()
+    for module in model.modules():
+        if hasattr(module, "relative_position_bias_table"):
+            torch.nn.init.normal_(module.relative_position_bias_table)
+    classifier = Classifier(model, ViTImageProcessor(size={"height": 32, "width": 32}))
+    noise = np.random.default_rng(0).integers(0, 255, (ENOUGH, 40, 50, 3), dtype=np.uint8)
+    locality = measure_locality(classifier, map(Image.fromarray, noise))
+    assert locality is not None
+    assert locality.bias is not None
+    assert locality.bias.shape == (2, 2, 7, 7)
+    write_and_draw(model, model, locality, tiles=4)
     metrics = summarise_embeddings(tiny_settings()).metrics
-    assert metrics.pop("missing").startswith("a beit model has no table of position embeddings")
-    assert metrics == dict.fromkeys(position_metrics(np.ones((1, 1, 1)), np.ones((1, 1, 1))))
-    assert list(EMBEDDING_PLOTS.iterdir()) == []
+    assert str(metrics["missing"]).startswith("a beit model has no table of position embeddings")
+    assert {metrics[key] for key in position_metrics(np.ones((1, 1, 1)), np.ones((1, 1, 1)))} == {None}
+    assert {path.name for path in EMBEDDING_PLOTS.iterdir()} == {"tokens.png", "attention_distance.png", "bias.png"}
+    assert metrics["photos"] == ENOUGH
+    for name in PER_PHOTO:
+        assert -1 < metrics[f"token_{name}_low"] < metrics[f"token_{name}"] < metrics[f"token_{name}_high"] < 1
+    assert 0 < metrics["attention_distance_nearest_head"] <= metrics["attention_distance_first_layer"]
     assert (explore.embeddings(), explore.distance_rows()) == (None, [])
-    (claim,) = claims({"embeddings": {"missing": "no table"} | metrics})
-    assert (claim.verdict, claim.numbers) == ("cannot be said", ("no table",))
+    assert {row["when"] for row in explore.token_rows()} == {"in one photo", "between photos"}
+    table, tokens = claims({"embeddings": metrics})
+    assert (table.verdict, table.numbers) == ("cannot be said", (metrics["missing"],))
+    assert tokens.text == "Patches close to each other end with similar tokens."
+    assert tokens.numbers[2].startswith("difference, photo by photo, ")
+
+
+def test_without_photos_the_table_alone_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "build").mkdir()
+    model = tiny_model("vit")
+    assert measure_locality(Classifier(model, ViTImageProcessor(size={"height": 32, "width": 32})), []) is None
+    write_and_draw(model, model, None, tiles=4)
+    assert "photos" not in summarise_embeddings(tiny_settings()).metrics
+    assert "distance.png" in {path.name for path in EMBEDDING_PLOTS.iterdir()}
+    assert (explore.token_rows(), explore.attention_distances()) == ([], None)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from vit_atlas.figures.embeddings import Curve, draw_change, draw_distance, draw_dot_product, draw_overview
+from vit_atlas.figures.embeddings import (
+    Curve,
+    draw_attention_distance,
+    draw_bias,
+    draw_change,
+    draw_distance,
+    draw_dot_product,
+    draw_overview,
+)
 
 
 def _similarity(rows: int, columns: int) -> np.ndarray:
@@ -50,6 +58,26 @@ def test_cosine_and_dot_product_keep_their_own_scales() -> None:
 def test_curves_carry_their_correlation() -> None:
     line = np.array([1.0, 2.0])
     curve = Curve("before fine-tuning", line, line, line - 1, line + 1)
-    figure = draw_distance([curve, curve], [-0.5, None])
+    figure = draw_distance([curve, curve], [-0.5, None], "Alike?")
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["before fine-tuning (rank correlation -0.500)", "before fine-tuning (rank correlation undefined)"]
+
+
+def test_heads_are_points_and_even_attention_a_line() -> None:
+    figure = draw_attention_distance(np.array([[1.0, 3.0], [5.0, 5.0]]), 4.2, 16)
+    (axes,) = figure.axes
+    assert np.asarray(axes.collections[0].get_offsets()).tolist() == [[1, 1], [1, 3], [2, 5], [2, 5]]
+    assert list(axes.lines[0].get_ydata()) == [2, 5]
+    assert axes.get_ylabel() == "mean attention distance (patches)"
+    assert "even attention, 4.2" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_the_bias_has_a_tile_a_layer_and_head() -> None:
+    bias = np.zeros((3, 2, 5, 7))
+    bias[2, 0] = -2
+    axes = draw_bias(bias).axes[0]
+    picture = np.asarray(axes.images[0].get_array(), float)
+    assert picture.shape == (5 + 1 + 5, 7 + 1 + 7 + 1 + 7)
+    assert picture[:5, -7:].tolist() == np.full((5, 7), -2.0).tolist()
+    assert axes.images[0].get_clim() == (-2, 2)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["head 1", "head 2"]

@@ -87,7 +87,7 @@ def write_metrics(name: str) -> None:
     counts = {"photos": 9, "classes": 2, "train": 4, "val": 1, "test": 4}
     write_json("metrics/prepare.json", counts | {"rejected_count": 1, "rejected": {"<b>.gif": "animated"}})
     write_json("metrics/evaluate.json", EVALUATE)
-    write_json("metrics/embeddings.json", {"rank_correlation_after": -0.2, "relative_change": 0.01})
+    write_json("metrics/embeddings.json", {"rank_correlation_after": -0.2, "relative_change": 0.01, "photos": 16})
     write_json("metrics/attention.json", ATTENTION)
     write_json("metrics/interventions.json", INTERVENTIONS)
     write_json("metrics/caption.json", CAPTION | {"warnings": [f"1 photos are left out ({name})"]})
@@ -244,7 +244,9 @@ def write_embeddings(same: bool = False) -> None:
         "grid": np.array([2 * ROWS, 2 * COLUMNS]),
         "step": np.array(2),
     }
-    arrays |= {f"curve_{when}_{name}": values for when in ("before", "after") for name, values in curve.items()}
+    names = ("before", "after", "in one photo", "between photos")
+    arrays |= {f"curve_{when}_{name}": values for when in names for name, values in curve.items()}
+    arrays |= {"attention_distance": 1 + noise(LAYERS, HEADS), "attention_distance_even": np.array(1.9)}
     write_arrays("build/embeddings.npz", arrays)
 
 

@@ -24,7 +24,7 @@ from vit_atlas.report.result import headline, numbers
 from vit_atlas.settings import NoCaptionerSettings
 from vit_atlas.training.record import record_training
 
-from .synthetic import ATTENTION, CAPTION, EVALUATE, EVIL, fill, write_attention, write_embeddings
+from .synthetic import ATTENTION, CAPTION, EVALUATE, EVIL, HEADS, LAYERS, fill, write_attention, write_embeddings
 
 STAGE = Path(__file__).parents[2] / "stages" / "report.py"
 SEEDS = {"0": 0.9, "7": 0.88}
@@ -211,6 +211,8 @@ def test_position_embeddings_that_did_not_move_are_shown_once(folder: Path) -> N
     page = Page(render_report(SETTINGS))
     assert [part["name"] for part in page.data["positions-data"]["parts"]] == ["after"]
     assert "Fine-tuning left these vectors as they were" in page.text
+    assert {row["when"] for row in page.data["chart-tokens"]["data"]["values"]} == {"in one photo", "between photos"}
+    assert len(page.data["chart-attention-distance"]["data"]["values"]) == LAYERS * HEADS
 
 
 def test_the_same_files_give_the_same_page(folder: Path) -> None:

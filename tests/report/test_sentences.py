@@ -51,6 +51,22 @@ def test_closeness_is_judged_by_the_correlation(value: float, verdict: str) -> N
     assert list(verdicts(embeddings={"rank_correlation_after": value}).values()) == [verdict]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "photos", "verdict"),
+    [
+        (0.1, 0.2, 16, "supported"),
+        (0.1, 0.2, 4, "cannot be said"),
+        (-0.1, 0.2, 16, "cannot be said"),
+        (-0.2, -0.1, 16, "not supported"),
+    ],
+)
+def test_tokens_are_judged_by_the_interval(low: float, high: float, photos: int, verdict: str) -> None:
+    metrics = {"photos": photos, "token_similarity_neighbours": 0.9}
+    metrics |= Estimate((low + high) / 2, low, high).flat("token_neighbours_over_others")
+    (claim,) = claims({"embeddings": metrics})
+    assert claim.verdict == verdict
+
+
 def emphasis(outside: tuple[float, float], left: tuple[float, float], photos: int = 30) -> list[str]:
     """Verdicts on the strange emphasis, from the ends of its intervals."""
     metrics = {

@@ -4,6 +4,7 @@ References:
     Dosovitskiy et al. 2021, An Image is Worth 16x16 Words, figure 7 (centre), https://arxiv.org/abs/2010.11929
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,25 +92,36 @@ LONGEST = 24
 """Patches a side that a page can hold the similarities of."""
 
 
-def packed_similarities(before: Array, after: Array, curves: dict[str, DistanceCurve]) -> dict[str, Array]:
+def sampled(grid: tuple[int, int]) -> tuple[int, tuple[slice, slice]]:
+    """Of a grid with more than :data:`LONGEST` patches a side every ``step``-th: ``step``, and its rows and columns."""
+    step = -(-max(grid) // LONGEST)
+    rows, columns = (slice((side - 1) % step // 2, None, step) for side in grid)
+    return step, (rows, columns)
+
+
+def packed_similarities(before: Array, after: Array) -> dict[str, Array]:
     """What the atlas page shows of the cosine similarities ``before`` and ``after`` (rows, columns, rows, columns).
 
     Returns:
-        ``before`` and ``after``: uint8 (rows, columns, rows, columns), of every ``step``-th patch of the ``grid`` if it
-        has more than :data:`LONGEST` a side; and ``curve_<when>_<distance|mean|low|high>``.
+        ``before`` and ``after``: uint8 (rows, columns, rows, columns), :func:`sampled` of the ``grid``; and ``step``.
     """
     grid = before.shape[:2]
-    step = -(-max(grid) // LONGEST)
-    rows, columns = (slice((side - 1) % step // 2, None, step) for side in grid)
-    found = {
-        "before": pack_cosines(before[rows, columns, rows, columns]),
-        "after": pack_cosines(after[rows, columns, rows, columns]),
+    step, some = sampled((grid[0], grid[1]))
+    return {
+        "before": pack_cosines(before[*some, *some]),
+        "after": pack_cosines(after[*some, *some]),
         "grid": np.array(grid),
         "step": np.array(step),
     }
-    for when, curve in curves.items():
-        found |= {f"curve_{when}_{name}": np.asarray(values, float) for name, values in vars(curve).items()}
-    return found
+
+
+def packed_curves(curves: Mapping[str, DistanceCurve]) -> dict[str, Array]:
+    """Curves by name as arrays ``curve_<name>_<distance|mean|low|high>``."""
+    return {
+        f"curve_{name}_{column}": np.asarray(values, float)
+        for name, curve in curves.items()
+        for column, values in vars(curve).items()
+    }
 
 
 MISSING = "missing"

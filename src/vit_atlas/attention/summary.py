@@ -38,13 +38,17 @@ def summarise(settings: Settings) -> Summary:
 
 
 def summarise_embeddings(settings: Settings) -> Summary:
-    """Hand on the numbers that the stage embed-viz wrote: they need no interval.
+    """Hand on the numbers that the stage embed-viz wrote; those with one value a photo become estimates.
 
     Raises:
         AtlasError: the file is missing.
     """
     del settings
-    return Summary(read_json(EMBEDDING_NUMBERS), EMBEDDINGS_METRICS)
+    metrics: Metrics = {}
+    for name, value in read_json(EMBEDDING_NUMBERS).items():
+        by_photo = isinstance(value, list)
+        metrics |= Estimate.mean(np.array(value, float)).flat(name) if by_photo else {name: value}
+    return Summary(metrics, EMBEDDINGS_METRICS)
 
 
 def study_metrics(

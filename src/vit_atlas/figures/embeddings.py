@@ -75,7 +75,7 @@ def draw_dot_product(cosine: Array, dot: Array, tiles: int) -> Figure:
     return figure
 
 
-def draw_distance(curves: list[Curve], correlations: list[float | None]) -> Figure:
+def draw_distance(curves: list[Curve], correlations: list[float | None], title: str) -> Figure:
     """Similarity by distance, one line with its 10 to 90 % band a curve, the rank correlation in the legend."""
     figure = new_figure(8.0, 5.0)
     axes = figure.subplots()
@@ -93,9 +93,59 @@ def draw_distance(curves: list[Curve], correlations: list[float | None]) -> Figu
         )
     axes.set_xlabel("distance between two patches (patches)")
     axes.set_ylabel("cosine similarity")
-    axes.set_title("Are near patches similar? Mean and 10 to 90 % of all pairs")
+    axes.set_title(f"{title}\nMean and 10 to 90 % of all pairs")
     axes.grid(alpha=0.25)
     axes.legend(loc="best")
+    return figure
+
+
+def draw_attention_distance(distances: Array, even: float, photos: int) -> Figure:
+    """Mean attention distance, one point a head, layer by layer; dashed: attention that is even.
+
+    Args:
+        distances: (layers, heads) in patches.
+        even: the same of even attention.
+        photos: how many it was measured on.
+    """
+    figure = new_figure(8.0, 5.0)
+    axes = figure.subplots()
+    layers = np.arange(1, len(distances) + 1)
+    axes.scatter(np.repeat(layers, distances.shape[1]), distances.ravel(), s=26, color=PRIMARY, alpha=0.6, label="head")
+    axes.plot(layers, distances.mean(axis=1), color=PRIMARY, linewidth=2, label="mean of the layer")
+    axes.axhline(even, color=SECONDARY, linestyle="--", linewidth=2, label=f"even attention, {even:.1f}")
+    axes.set_xticks(layers[:: max(1, len(layers) // 12)])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("mean attention distance (patches)")
+    axes.set_title(f"How far does every head look? {photos} photo{'' if photos == 1 else 's'}")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="best")
+    return figure
+
+
+def draw_bias(bias: Array) -> Figure:
+    """What is added to attention by relative position, a tile a layer (across) and head (down).
+
+    Args:
+        bias: (layers, heads, 2 rows - 1, 2 columns - 1), the looking patch in the centre of each tile.
+    """
+    layers, heads, rows, columns = bias.shape
+    picture, gap = _mosaic(bias.swapaxes(0, 1))
+    limit = float(np.abs(bias).max())
+    scale = min(15.0 / picture.shape[1], 12.0 / picture.shape[0])
+    figure = new_figure(max(picture.shape[1] * scale, 6.0) + 1.8, max(picture.shape[0] * scale, 2.0) + 1.4)
+    axes = figure.subplots()
+    shown = axes.imshow(picture, vmin=-limit, vmax=limit, cmap=DIVERGING, interpolation="nearest")
+    axes.set_xticks(
+        [n * (columns + gap) + (columns - 1) / 2 for n in range(layers)], [str(n + 1) for n in range(layers)]
+    )
+    axes.set_yticks([n * (rows + gap) + (rows - 1) / 2 for n in range(heads)], [f"head {n + 1}" for n in range(heads)])
+    axes.set_xlabel("layer")
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    figure.colorbar(shown, ax=axes, label="added to the logits of attention", fraction=0.046, pad=0.02)
+    figure.suptitle("Bias by relative position: each tile is one patch (centre) against all around it", fontsize=13)
     return figure
 
 

@@ -11,7 +11,7 @@ from vit_atlas.attention.methods import FAITHFULNESS, METHODS, SCORES
 from vit_atlas.data.manifest import read_classes
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.frames import read_csv
-from vit_atlas.report.explore import distance_rows, method_label
+from vit_atlas.report.explore import attention_distances, distance_rows, method_label, token_rows
 from vit_atlas.report.payload import plain, records
 
 Spec = dict[str, Any]
@@ -222,7 +222,50 @@ def method_scores(attention: Metrics) -> list[Spec]:
 
 def similarity_by_distance() -> Spec | None:
     """Cosine similarity of position embeddings against the patches' distance, with the middle 80 % of the pairs."""
-    rows = distance_rows()
+    return _by_distance(distance_rows(), "position embeddings")
+
+
+def token_similarity() -> Spec | None:
+    """The same of the tokens of photos after the last block."""
+    return _by_distance(token_rows(), "patch tokens after the last block")
+
+
+def attention_distance() -> Spec | None:
+    """How far every head looks, layer by layer."""
+    found = attention_distances()
+    if found is None:
+        return None
+    distances, even = found
+    rows = [
+        {"layer": layer + 1, "head": head + 1, "distance": round(float(value), 3)}
+        for layer, heads in enumerate(distances)
+        for head, value in enumerate(heads)
+    ]
+    x = {
+        "field": "layer",
+        "type": "quantitative",
+        "title": "layer",
+        "axis": {"tickMinStep": 1},
+        "scale": {"nice": False},
+    }
+    y: Spec = {"field": "distance", "type": "quantitative", "title": "mean attention distance in patches"}
+    layers = [
+        {
+            "data": {"values": [{"distance": even}]},
+            "mark": {"type": "rule", "strokeDash": [4, 3], "color": SECOND},
+            "encoding": {"y": y},
+        },
+        {"mark": {"type": "line", "color": FIRST}, "encoding": {"x": x, "y": {**y, "aggregate": "mean"}}},
+        {
+            "mark": {"type": "circle", "color": FIRST, "opacity": 0.6, "size": 40},
+            "encoding": {"x": x, "y": y, "tooltip": [{"field": name} for name in ("layer", "head", "distance")]},
+        },
+    ]
+    text = f"How far every head looks, and the mean of the layer; dashed: even attention, {even:.1f} patches"
+    return _chart(text, rows, {"height": 260, "layer": layers})
+
+
+def _by_distance(rows: list[dict[str, Any]], what: str) -> Spec | None:
     if not rows:
         return None
     names = list(dict.fromkeys(row["when"] for row in rows))
@@ -250,7 +293,7 @@ def similarity_by_distance() -> Spec | None:
             },
         },
     ]
-    text = "Mean cosine similarity of position embeddings by distance; the band holds the middle 80 % of all pairs"
+    text = f"Mean cosine similarity of {what} by distance; the band holds the middle 80 % of all pairs"
     return _chart(text, rows, {"height": 260, "layer": layers})
 
 

@@ -22,6 +22,7 @@ BUDGET = 9_000_000
 """Characters that all photos and their attention may take; photos beyond are left out, and the page says so."""
 
 Metrics = dict[str, Any]
+Array = np.ndarray
 
 
 def attention(metrics: Metrics) -> dict[str, Any] | None:
@@ -99,10 +100,8 @@ def embeddings() -> dict[str, Any] | None:
     Raises:
         AtlasError: the file is broken.
     """
-    if not paths.EMBEDDINGS.is_file():
-        return None
-    arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
-    if not arrays:
+    arrays = _embedding_arrays()
+    if "before" not in arrays:
         return None
     before, after = arrays["before"], arrays["after"]
     same = bool((before == after).all())
@@ -122,17 +121,36 @@ def embeddings() -> dict[str, Any] | None:
 
 def distance_rows() -> list[dict[str, Any]]:
     """Similarity by distance as rows of a chart: when, distance, mean, low, high; once where nothing changed."""
-    if not paths.EMBEDDINGS.is_file():
+    arrays = _embedding_arrays()
+    if "before" not in arrays:
         return []
-    arrays = read_arrays(paths.EMBEDDINGS, "embed-viz")
-    if not arrays:
-        return []
-    rows = []
     same = bool((arrays["before"] == arrays["after"]).all())
-    for when in ("after",) if same else ("before", "after"):
-        columns = {name: arrays.get(f"curve_{when}_{name}", ()) for name in ("distance", "mean", "low", "high")}
+    return _curves(arrays, {when: f"{when} fine-tuning" for when in (("after",) if same else ("before", "after"))})
+
+
+def token_rows() -> list[dict[str, Any]]:
+    """The same of the tokens after the last block: between photos, where that is known, and in one photo."""
+    return _curves(_embedding_arrays(), {name: name for name in ("between photos", "in one photo")})
+
+
+def attention_distances() -> tuple[Array, float] | None:
+    """Mean attention distance (layers, heads) in patches, and that of even attention; None without data."""
+    arrays = _embedding_arrays()
+    if "attention_distance" not in arrays:
+        return None
+    return arrays["attention_distance"], float(arrays["attention_distance_even"])
+
+
+def _embedding_arrays() -> dict[str, Array]:
+    return read_arrays(paths.EMBEDDINGS, "embed-viz") if paths.EMBEDDINGS.is_file() else {}
+
+
+def _curves(arrays: Mapping[str, Array], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    rows = []
+    for name, shown in names.items():
+        columns = {column: arrays.get(f"curve_{name}_{column}", ()) for column in ("distance", "mean", "low", "high")}
         for values in zip(*columns.values(), strict=True):
-            rows.append({"when": f"{when} fine-tuning", **dict(zip(columns, map(float, values), strict=True))})
+            rows.append({"when": shown, **dict(zip(columns, map(float, values), strict=True))})
     return rows
 
 

@@ -50,6 +50,7 @@ def render_report(settings: Settings) -> str:
         embeddings=explore.embeddings(),
         moved=metrics.get("embeddings", {}).get("relative_change"),
         no_positions=metrics.get("embeddings", {}).get("missing"),
+        locality_photos=metrics.get("embeddings", {}).get("photos"),
         captions=captions,
         captions_on=captions_on,
         captions_warnings=metrics.get("caption", {}).get("warnings", []),
@@ -61,6 +62,8 @@ def render_report(settings: Settings) -> str:
             "confusion": charts.confusion(),
             "reliability": charts.reliability(),
             "distance": charts.similarity_by_distance(),
+            "tokens": charts.token_similarity(),
+            "attention_distance": charts.attention_distance(),
         },
         scores=charts.method_scores(metrics.get("attention", {})),
         faithfulness_note=faithfulness_note(metrics.get("attention", {})),
@@ -120,6 +123,10 @@ def _pictures() -> dict[str, Picture | None]:
             paths.INTERVENTION_PICTURE, "What is left of each photo, and the probability of its class: green is right"
         ),
         "suspects": picture(paths.SUSPECTS_PICTURE, "The labels that are doubted most, the worst first"),
+        "bias": picture(
+            paths.EMBEDDING_PLOTS / "bias.png",
+            "What is added to attention by relative position, in every layer and head",
+        ),
         "by_class": picture(paths.ATTENTION_PLOTS / "by_class.png", "Mean IoU of every method by class"),
     }
 

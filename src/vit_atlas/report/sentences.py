@@ -79,6 +79,18 @@ SENTENCES = (
         rule="the interval of the accuracy lies above the reference",
     ),
     Sentence(
+        "embeddings",
+        "Patches close to each other end with similar tokens.",
+        "token_neighbours_over_others",
+        (
+            ("cosine similarity of neighbours", "token_similarity_neighbours", ".2f"),
+            ("of patches farther apart", "token_similarity_others", ".2f"),
+            ("difference, photo by photo,", "token_neighbours_over_others", "+.2f"),
+            ("rank correlation with distance", "token_rank_correlation", ".2f"),
+            ("between tokens of two photos", "token_rank_correlation_between_photos", ".2f"),
+        ),
+    ),
+    Sentence(
         "attention",
         "The attention that the head reads is mostly on the object.",
         "head_mean.mass",
@@ -223,9 +235,9 @@ def claims(metrics: Mapping[str, Metrics]) -> list[Claim]:
     found: list[Claim | None] = []
     for file in FILES:
         content = metrics.get(file, {})
-        found += [_judged(sentence, content) for sentence in SENTENCES if sentence.file == file]
         if file == "embeddings":
             found.append(_close_is_similar(content))
+        found += [_judged(sentence, content) for sentence in SENTENCES if sentence.file == file]
     return [claim for claim in found if claim is not None]
 
 

@@ -176,6 +176,8 @@ class EmbeddingsSettings(Section):
 
     tiles: Count
     """At most this many patches a side in the overview of similarity maps; larger grids are sampled evenly."""
+    photos: Count
+    """At most this many test photos, evenly spread, tell how alike tokens are and how far heads look."""
 
 
 class AttentionSettings(Section):
