@@ -16,7 +16,7 @@ def main() -> None:
         return
     attention = settings.attention
     with joined():
-        classifier, manifest = load_finetuned().to_device(), Manifest.read()
+        classifier, manifest = load_finetuned().to_device(), Manifest.read(masks=True)
         drawn = choose_photos(attention.photos, attention.count, manifest, read_predictions(), classifier.layout.patch)
         study = run_study(classifier, manifest, attention, drawn)
         classes = [classifier.id2label[label] for label in sorted(classifier.id2label)]

@@ -14,7 +14,7 @@ def main() -> None:
     if launch(__file__, settings.finetune.processes):
         return
     with joined():
-        photos = choose(Manifest.read(), read_predictions(), settings.gallery)
+        photos = choose(Manifest.read(masks=True), read_predictions(), settings.gallery)
         write_gallery(load_finetuned(), photos, settings.gallery)
 
 

@@ -9,7 +9,7 @@ from vit_atlas.stage import run_stage
 
 
 def main() -> None:
-    manifest = Manifest.read()
+    manifest = Manifest.read(masks=True)
     table = doubted(manifest, read_classes())
     write_csv(SUSPECTS, table)
     draw_worst(table, manifest)

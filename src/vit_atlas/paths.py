@@ -12,6 +12,8 @@ ABOUT = "ABOUT.txt"
 
 PREPARED = Path("build/prepared")
 MANIFEST = PREPARED / "manifest.csv"
+MASKS = PREPARED / "masks.csv"
+"""Which photos have a mask: apart from the manifest, so that another mask trains nothing again."""
 CLASSES = PREPARED / "classes.json"
 REJECTED = PREPARED / "rejected.csv"
 MASKS_DROPPED = PREPARED / "masks_dropped.csv"

@@ -207,6 +207,6 @@ def test_prepare_and_check_end_in_a_result_or_a_sentence_the_same_in_any_order(
         files = len(prepared.manifest) + prepared.metrics["rejected_count"]
         assert files == len(layout.candidates) + len(layout.rejected)
         write_prepared(prepared)
-        assert Manifest.read().frame.equals(prepared.manifest.frame)
+        assert Manifest.read(masks=True).frame.equals(prepared.manifest.frame)
         rejected = pd.read_csv(REJECTED, dtype=str, keep_default_na=False)
         assert rejected["file"].tolist() == prepared.findings.rejected["file"].tolist()

@@ -267,7 +267,7 @@ def test_the_stages_write_the_contract(two_classes: Path, tmp_path: Path, monkey
     write_prepared(prepare(Path("data/classification"), SETTINGS))
     frame = Manifest.read().frame
     assert read_classes() == ["cat", "dog"]
-    tables = ["duplicates.csv", "manifest.csv", "masks_dropped.csv", "rejected.csv"]
+    tables = ["duplicates.csv", "manifest.csv", "masks.csv", "masks_dropped.csv", "rejected.csv"]
     assert sorted(path.name for path in PREPARED.iterdir()) == ["classes.json", *tables, "summary.json", "together.csv"]
     assert REJECTED.read_text() == "file,kind,reason\ncat/empty.jpg,empty,the file is empty (zero bytes)\n"
     first = frame.set_index("image_id").loc["cat/0.jpg"]

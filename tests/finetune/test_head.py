@@ -30,7 +30,7 @@ def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch:
     features = clean_features(classifier, splits)
     start_from_probe(classifier, fit_probe(features, {name: rows(name).labels for name in splits}, 2))
     photos = rows("train")
-    logits = forward(classifier, None, photos.paths, 4, "photos").logits
+    logits = forward(classifier, None, photos, 4, "photos").logits
     assert (logits.argmax(axis=1) == photos.labels.astype(int)).all()
     assert not torch.equal(head_of(classifier.model).weight, before)
     assert all(torch.equal(value, trunk[name]) for name, value in classifier.model.base_model.state_dict().items())

@@ -33,7 +33,7 @@ def manifest(rows: list[tuple[str, str, str]], folder: Path | None = None, masks
                 area[:, :30] = 255
                 Image.fromarray(area).save(mask)
         label = ord(class_name) - ord("x")
-        table.append((name, path, split, label, class_name, 60, 40, mask, "binary" if mask else "", "", ""))
+        table.append((name, path, split, label, class_name, 60, 40, mask, "binary" if mask else "", "", "", ""))
     return Manifest(pd.DataFrame(table, columns=list(COLUMNS)))
 
 

@@ -105,6 +105,15 @@ def test_a_file_that_nobody_can_use_trains_nothing(project: Project) -> None:
     assert project.json("metrics/prepare.json")["rejected_count"] == 1
 
 
+def test_another_mask_scores_again_and_trains_nothing(project: Project) -> None:
+    masks = project.folder / "data/classification/masks"
+    (masks / "red_0.png").unlink()
+    (masks / "red_0.png").write_bytes((masks / "blue_0.png").read_bytes())
+    project.run("dvc", "repro", "prepare")
+    assert project.changed_stages() >= {"attn-viz", "interventions", "gallery", "suspects"}
+    assert not project.changed_stages() & {"finetune", "evaluate", "embed-viz", "caption-train", "caption-attn"}
+
+
 def test_another_photo_under_the_same_name_trains_again(project: Project) -> None:
     photos = sorted((project.folder / "data/classification/red").iterdir())
     photos[0].write_bytes((project.folder / "data/classification/blue/blue_0.png").read_bytes())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 from tests.odd_photos import write_odd_photos
 from tests.tiny_models import save_tiny
 from vit_atlas.cli import commands
+from vit_atlas.data.manifest import COLUMNS, Manifest
 from vit_atlas.models.classifier import load_finetuned
 from vit_atlas.models.inference import forward
 from vit_atlas.paths import MODEL
@@ -84,7 +86,8 @@ def test_a_photo_comes_back_with_classes_and_anything_else_with_a_sentence(addre
 def test_everything_that_answers_sees_the_same_pixels(address: str) -> None:
     """evaluate, explain, and the model over HTTP; tests/test_export.py asks the exported folder."""
     photos = write_odd_photos(Path("photos"))
-    logits = forward(load_finetuned(), None, photos, 5, "photos").logits
+    rows = [dict.fromkeys(COLUMNS, "") | {"path": photo} for photo in photos]
+    logits = forward(load_finetuned(), None, Manifest(pd.DataFrame(rows)), 5, "photos").logits
     expected = torch.from_numpy(logits).softmax(dim=-1).numpy()
 
     explained = CliRunner().invoke(commands, ["explain", *photos, "--json", "--no-caption"])

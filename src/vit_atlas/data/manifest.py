@@ -14,7 +14,7 @@ from vit_atlas.data.mask_values import open_mask
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file
-from vit_atlas.paths import CLASSES, MANIFEST
+from vit_atlas.paths import CLASSES, MANIFEST, MASKS
 
 
 @dataclass(frozen=True)
@@ -36,31 +36,33 @@ class Photo:
     height: int
     """Pixels, after EXIF rotation."""
     mask: str
-    """Path of its mask relative to the project's root; empty where it has none."""
+    """Path of its mask relative to the project's root; empty where it has none, or masks were not read."""
     mask_kind: str
     """`trimap` or `binary`; empty without a mask."""
     sha256: str
     """Hash of the file's bytes."""
     conversions: str
     """What is converted when it is opened, such as `exif-rotated`, joined by semicolons."""
+    mask_sha256: str
+    """Hash of the mask's bytes; empty without a mask."""
 
     def open(self) -> Image.Image:
         """Open it as upright 8-bit RGB.
 
         Raises:
-            AtlasError: the file is missing or cannot be read as one photo.
+            AtlasError: the file is missing, is not the one that prepare read, or cannot be read as one photo.
         """
-        return open_photo(self.path)
+        return open_photo(self.path, sha256=self.sha256)
 
     def open_mask(self) -> np.ndarray:
         """Open its mask as uint8 (height, width): 0 background, 1 object, 255 unlabelled.
 
         Raises:
-            AtlasError: it has none, or the file is missing or cannot be read.
+            AtlasError: it has none, or the file is missing, is not the one that prepare read, or cannot be read.
         """
         if not self.mask:
             raise AtlasError(f"{self.path} has no mask")
-        return open_mask(self.mask, self.mask_kind, (self.width, self.height))
+        return open_mask(self.mask, self.mask_kind, (self.width, self.height), self.mask_sha256)
 
     def holds_patch(self, patch: tuple[int, int]) -> bool:
         """Whether it is at least one patch (height, width) of pixels: a map of less means nothing."""
@@ -69,6 +71,8 @@ class Photo:
 
 COLUMNS = tuple(Photo.__annotations__)
 INTEGER_COLUMNS = ("label", "width", "height")
+MASK_COLUMNS = ("mask", "mask_kind", "mask_sha256")
+"""Those of build/prepared/masks.csv; all others are those of the manifest's file."""
 
 
 class Manifest:
@@ -79,24 +83,18 @@ class Manifest:
         self.frame = frame.reset_index(drop=True)
 
     @classmethod
-    def read(cls, path: str | Path = MANIFEST) -> "Manifest":
-        """Read what prepare wrote.
+    def read(cls, path: str | Path = MANIFEST, masks: bool = False) -> "Manifest":
+        """Read what prepare wrote; ``masks`` are in a file beside it, and without them no photo seems to have one.
 
         Raises:
-            AtlasError: the file is missing, is no table, or lacks columns.
+            AtlasError: a file is missing, is no table, or lacks columns.
         """
-        try:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-        except FileNotFoundError:
-            raise AtlasError(f"{path} does not exist: run `dvc repro prepare` first") from None
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise AtlasError(
-                f"{path} is not a readable table ({error}): delete it and run `dvc repro prepare`"
-            ) from None
-        missing = [name for name in COLUMNS if name not in frame.columns]
-        if missing:
-            raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro prepare`")
-        return cls(frame.astype(dict.fromkeys(INTEGER_COLUMNS, int)))
+        frame = _table(Path(path), [name for name in COLUMNS if name not in MASK_COLUMNS])
+        frame = frame.astype(dict.fromkeys(INTEGER_COLUMNS, int))
+        if not masks:
+            return cls(frame.assign(**dict.fromkeys(MASK_COLUMNS, "")))
+        known = _table(Path(path).with_name(MASKS.name), ["image_id", *MASK_COLUMNS]).set_index("image_id")
+        return cls(frame.join(known[list(MASK_COLUMNS)], on="image_id").fillna(dict.fromkeys(MASK_COLUMNS, "")))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -162,9 +160,27 @@ class Manifest:
         return Manifest(self.frame.iloc[[places[name] for name in wanted]])
 
     def write(self, path: str | Path = MANIFEST) -> None:
-        """Write the table atomically with the columns of the contract, in their order."""
-        with atomic_file(path) as temporary:
-            self.frame.to_csv(temporary, columns=list(COLUMNS), index=False, lineterminator="\n", encoding="utf-8")
+        """Write the table, and that of the masks beside it, with the columns of the contract, in their order."""
+        tables = {
+            Path(path): self.frame[[name for name in COLUMNS if name not in MASK_COLUMNS]],
+            Path(path).with_name(MASKS.name): self.with_masks().frame[["image_id", *MASK_COLUMNS]],
+        }
+        for target, table in tables.items():
+            with atomic_file(target) as temporary:
+                table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _table(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise AtlasError(f"{path} does not exist: run `dvc repro prepare` first") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise AtlasError(f"{path} is not a readable table ({error}): delete it and run `dvc repro prepare`") from None
+    missing = [name for name in columns if name not in frame.columns]
+    if missing:
+        raise AtlasError(f"{path} lacks the columns {', '.join(missing)}: delete it and run `dvc repro prepare`")
+    return frame
 
 
 def read_classes(path: str | Path = CLASSES) -> list[str]:

@@ -34,21 +34,21 @@ LARGER = 16
 """Times as many pixels as its photo that a mask may have and still be decoded."""
 
 
-def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = None) -> np.ndarray:
+def open_mask(path: str | Path, kind: str, photo_size: tuple[int, int] | None = None, sha256: str = "") -> np.ndarray:
     """Open a mask as uint8 of shape (height, width): 0 background, 1 object, 255 unlabelled.
 
     ``trimap`` is Oxford-IIIT Pet's. In a ``binary`` mask white, every number but 0, every colour but black, or what is
     not transparent is the object, whatever the file's mode is. With ``photo_size`` (width, height) a mask of the same
-    aspect ratio is scaled to it.
+    aspect ratio is scaled to it; ``sha256`` is what prepare knows of the file's bytes.
 
     Raises:
-        AtlasError: the file is missing or cannot be read as an image, its values have no certain meaning, it does not
-            fit the photo, or ``kind`` is neither of the two.
+        AtlasError: the file is missing, has other bytes or cannot be read as an image, its values have no certain
+            meaning, it does not fit the photo, or ``kind`` is neither of the two.
     """
     if kind not in ("binary", "trimap"):
         raise AtlasError(f"{path}: a mask is `trimap` or `binary`, not {kind!r}")
     try:
-        with opened(path) as image:
+        with opened(path, sha256=sha256) as image:
             if photo_size and image.width * image.height > LARGER * photo_size[0] * photo_size[1]:
                 raise _another_size(image.size, photo_size)
             image.load()

@@ -1,5 +1,6 @@
 """Opening photos: the one way in which every stage does it."""
 
+import hashlib
 import stat
 import warnings
 from collections.abc import Iterator
@@ -83,7 +84,9 @@ class PhotoFacts:
     conversions: tuple[str, ...]
 
 
-def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO, called: str | None = None) -> Image.Image:
+def open_photo(
+    source: Source, max_pixels: int = LARGEST_PHOTO, called: str | None = None, sha256: str = ""
+) -> Image.Image:
     """Open a photo as upright 8-bit sRGB: the same pixels for training, evaluation, explanations and the served model.
 
     What is converted is told by :func:`vit_atlas.data.pixels.convert`.
@@ -92,12 +95,13 @@ def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO, called: str | No
         source: the path of a file, its bytes, a file object, or an image that Pillow has opened.
         max_pixels: larger photos are not decoded.
         called: how messages call the photo; None is its path.
+        sha256: what prepare knows of the bytes of a file; empty where nothing is known.
 
     Raises:
-        AtlasError: it is missing or cannot be read as one photo; the message names it and says why.
+        AtlasError: it is missing, has other bytes or cannot be read as one photo; the message names it and says why.
     """
     try:
-        with opened(source, max_pixels) as image:
+        with opened(source, max_pixels, sha256) as image:
             rgb = to_rgb(image)
             return rgb.copy() if rgb is source else rgb
     except PhotoError as error:
@@ -106,19 +110,20 @@ def open_photo(source: Source, max_pixels: int = LARGEST_PHOTO, called: str | No
 
 
 @contextmanager
-def opened(source: Source, max_pixels: int = LARGEST_PHOTO) -> Iterator[Image.Image]:
+def opened(source: Source, max_pixels: int = LARGEST_PHOTO, sha256: str = "") -> Iterator[Image.Image]:
     """Yield the image opened but not decoded; any failure inside the block becomes a :class:`PhotoError`.
 
     Pillow's own limit on pixels is replaced by ``max_pixels``, checked on the header before anything is decoded.
 
     Raises:
-        PhotoError: the file is empty, is no image, is damaged, holds several frames or has too many pixels.
+        PhotoError: the file is empty, is no image, is damaged, holds several frames, has too many pixels, or its bytes
+            have another hash than ``sha256``, where that is known.
     """
     try:
         with ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            image = source if isinstance(source, Image.Image) else _open_image(stack, source, max_pixels)
+            image = source if isinstance(source, Image.Image) else _open_image(stack, source, max_pixels, sha256)
             _check_header(image, max_pixels)
             yield image
     except PhotoError:
@@ -199,9 +204,13 @@ def reader_versions() -> str:
         return f"Pillow {PIL.__version__}"
 
 
-def _open_image(stack: ExitStack, source: str | Path | bytes | BinaryIO, max_pixels: int) -> Image.Image:
+def _open_image(stack: ExitStack, source: str | Path | bytes | BinaryIO, max_pixels: int, sha256: str) -> Image.Image:
     if isinstance(source, str | Path):
-        handle: BinaryIO = stack.enter_context(open_file(source, max_pixels))
+        file = stack.enter_context(open_file(source, max_pixels))
+        if sha256 and hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise PhotoError("it has changed since `prepare` read it: run `dvc repro` again", "changed")
+        file.seek(0)
+        handle: BinaryIO = file
     else:
         handle = BytesIO(source) if isinstance(source, bytes) else source
     start = handle.read(12)

@@ -124,6 +124,7 @@ def _manifest(usable: Sequence[Inspection], splits: Sequence[str], classes: Sequ
                 candidate.mask_kind if mask else "",
                 item.sha256,
                 ";".join(found.conversions),
+                item.mask_sha256 if mask else "",
             )
         )
     return Manifest(pd.DataFrame(rows, columns=list(COLUMNS)))

@@ -37,7 +37,8 @@ class Inspection:
 
     ``reason`` says why it cannot serve, empty where it can, and ``kind`` the same in a word to count by. ``sha256`` is
     of its bytes, ``pixels`` is a hash of its upright RGB pixels, ``phash`` their perceptual hash (see
-    :mod:`vit_atlas.data.perceptual`), empty for a flat photo. ``mask_reason`` says why its mask was dropped.
+    :mod:`vit_atlas.data.perceptual`), empty for a flat photo. ``mask_reason`` says why its mask was dropped, and
+    ``mask_sha256`` is of its mask's bytes, empty without one that can be used.
     ``remembered``: an earlier run decoded it.
     """
 
@@ -49,6 +50,7 @@ class Inspection:
     phash: str = ""
     facts: PhotoFacts = NO_FACTS
     mask_reason: str = ""
+    mask_sha256: str = ""
     remembered: bool = False
 
 
@@ -149,12 +151,12 @@ def _forget_others(database: sqlite3.Connection, candidates: Sequence[Candidate]
 
 def _packed(item: Inspection) -> str:
     found = item.facts
-    values = [item.reason, item.kind, item.sha256, item.pixels, item.phash, item.mask_reason]
+    values = [item.reason, item.kind, item.sha256, item.pixels, item.phash, item.mask_reason, item.mask_sha256]
     return json.dumps([*values, found.width, found.height, *found.conversions])
 
 
 def _unpacked(candidate: Candidate, text: str) -> Inspection:
     values: list[Any] = json.loads(text)
-    reason, kind, sha256, pixels, phash, mask_reason, width, height, *conversions = values
+    reason, kind, sha256, pixels, phash, mask_reason, mask_sha256, width, height, *conversions = values
     found = PhotoFacts(width, height, tuple(conversions))
-    return Inspection(candidate, reason, kind, sha256, pixels, phash, found, mask_reason, remembered=True)
+    return Inspection(candidate, reason, kind, sha256, pixels, phash, found, mask_reason, mask_sha256, remembered=True)

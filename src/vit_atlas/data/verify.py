@@ -21,7 +21,7 @@ from tqdm import tqdm
 from vit_atlas.data.candidates import Candidate
 from vit_atlas.data.mask_values import open_mask
 from vit_atlas.data.perceptual import perceptual_hash
-from vit_atlas.data.photos import PhotoFacts, check_sums, decode, open_file, opened
+from vit_atlas.data.photos import LARGEST_PHOTO, PhotoFacts, check_sums, decode, open_file, opened
 from vit_atlas.data.pixels import PhotoError
 from vit_atlas.data.remembered import Inspection, Remembered
 from vit_atlas.errors import AtlasError
@@ -72,11 +72,10 @@ def inspect(candidate: Candidate, max_pixels: int) -> Inspection:
             pixels, phash = _pixel_hash(upright), perceptual_hash(upright)
         if is_png:
             check_sums(candidate.path)
-        with open_file(candidate.path, max_pixels) as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+        sha256 = _sha256(candidate.path, max_pixels)
     except PhotoError as error:
         return Inspection(candidate, str(error), error.kind)
-    return Inspection(candidate, "", "", sha256, pixels, phash, found, _mask_reason(candidate, found))
+    return Inspection(candidate, "", "", sha256, pixels, phash, found, *_mask_findings(candidate, found))
 
 
 @contextmanager
@@ -122,17 +121,24 @@ def _pixel_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def _mask_reason(candidate: Candidate, found: PhotoFacts) -> str:
+def _mask_findings(candidate: Candidate, found: PhotoFacts) -> tuple[str, str]:
+    """Why the mask cannot be used, empty where it can, and the hash of its bytes."""
     if candidate.mask is None:
-        return ""
+        return "", ""
     try:
         mask = open_mask(candidate.mask, candidate.mask_kind, (found.width, found.height))
         check_sums(candidate.mask)
+        sha256 = _sha256(candidate.mask, LARGEST_PHOTO)
     except (AtlasError, PhotoError) as error:
-        return str(error).removeprefix(f"{candidate.mask} ")
+        return str(error).removeprefix(f"{candidate.mask} "), ""
     if np.all(mask == 1):
-        return "the mask marks the whole photo"
-    return "" if np.any(mask == 1) else "the mask marks no object"
+        return "the mask marks the whole photo", ""
+    return ("", sha256) if np.any(mask == 1) else ("the mask marks no object", "")
+
+
+def _sha256(path: Path, max_pixels: int) -> str:
+    with open_file(path, max_pixels) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _start_method() -> str:

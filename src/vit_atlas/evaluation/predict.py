@@ -46,7 +46,7 @@ def predict(
     _check_classes(finetuned, classes)
     test = manifest.require("test")
     before, probe = pretrained or (None, None)
-    outputs = forward(finetuned, before, test.paths, settings.batch_size, "Test photos")
+    outputs = forward(finetuned, before, test, settings.batch_size, "Test photos")
     if not np.isfinite(outputs.logits).all():
         raise AtlasError(
             "build/model gives outputs that are not finite numbers, so its training diverged: lower "

@@ -39,7 +39,7 @@ def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[
     names = list(splits)
 
     def fill(place: int, features: np.memmap) -> None:
-        found = forward(None, classifier, splits[names[place]].paths, BATCH, f"Linear probe: {names[place]} photos")
+        found = forward(None, classifier, splits[names[place]], BATCH, f"Linear probe: {names[place]} photos")
         if is_first():
             features[:] = found.features
 

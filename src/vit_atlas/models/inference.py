@@ -1,7 +1,7 @@
 """Passing many photos through classifiers: logits of one, features of another, nothing computed twice."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vit_atlas.data.photos import open_photo
+from vit_atlas.data.manifest import Photo
 from vit_atlas.models.classifier import Classifier, device
 from vit_atlas.models.geometry import Size
 from vit_atlas.models.trunk import blocks, head_of, shared_blocks, split
@@ -30,7 +30,7 @@ class Outputs:
 def forward(
     finetuned: Classifier | None,
     pretrained: Classifier | None,
-    paths: Sequence[str],
+    photos: Iterable[Photo],
     batch_size: int,
     description: str,
 ) -> Outputs:
@@ -39,15 +39,15 @@ def forward(
     Logits are those of ``finetuned``; features are what the head of ``pretrained`` reads. Photos are decoded once, and
     blocks that fine-tuning left as they were run once for both. Several processes share the photos, and all get all.
     """
-    target = device()
+    target, order = device(), list(photos)
     for item in (finetuned, pretrained):
         if item is not None:
             item.to_device()
     networks = _Networks(finetuned, pretrained)
-    loaded = _loaded(paths, networks.processors, batch_size)
+    loaded = _loaded(order, networks.processors, batch_size)
     with torch.inference_mode():
         outputs = shared(
-            lambda _: networks.run([item.to(target) for item in next(loaded)]), paths, batch_size, description
+            lambda _: networks.run([item.to(target) for item in next(loaded)]), order, batch_size, description
         )
         parts = list(outputs) or [Outputs(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))]
     return Outputs(np.concatenate([one.logits for one in parts]), np.concatenate([one.features for one in parts]))
@@ -87,24 +87,24 @@ class _Networks:
 class _Photos(Dataset[tuple[Tensor, ...]]):
     """Photos as each processor wants them."""
 
-    def __init__(self, paths: Sequence[str], processors: Sequence[Any]) -> None:
-        self._paths = paths
+    def __init__(self, photos: Sequence[Photo], processors: Sequence[Any]) -> None:
+        self._photos = photos
         self._processors = processors
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._photos)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        photo = open_photo(self._paths[index])
+        photo = self._photos[index].open()
         return tuple(item(photo, return_tensors="pt")["pixel_values"][0] for item in self._processors)
 
 
-def _loaded(paths: Sequence[str], processors: Sequence[Any], batch_size: int) -> Iterator[list[Tensor]]:
+def _loaded(photos: Sequence[Photo], processors: Sequence[Any], batch_size: int) -> Iterator[list[Tensor]]:
     """Yield, for each of this process's batches, one tensor (batch, 3, height, width) for each processor."""
     # Without a GPU the network takes all cores, and processes that decode would only get in its way.
     workers = min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
-    own = [list(batch) for batch in batches(len(paths), batch_size)]
-    yield from DataLoader(_Photos(paths, processors), batch_sampler=own, num_workers=workers)
+    own = [list(batch) for batch in batches(len(photos), batch_size)]
+    yield from DataLoader(_Photos(photos, processors), batch_sampler=own, num_workers=workers)
 
 
 def _head_input(model: nn.Module, inputs: Tensor) -> np.ndarray:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.attention.study import SCORE_COLUMNS, run_study
-from vit_atlas.data.manifest import read_classes
+from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.evaluation.predict import predict
 from vit_atlas.finetune.run import Training, one_training, trained
 from vit_atlas.io.files import atomic_folder
@@ -52,5 +52,6 @@ def _map_scores(training: Training, settings: AttentionSettings) -> pd.DataFrame
     if not methods:
         return pd.DataFrame(columns=list(SCORE_COLUMNS))
     plain = settings.model_copy(update={"methods": methods, "faithfulness_photos": 0})
-    shown = training.manifest.require("test").image_ids[:1]
-    return run_study(training.classifier.to_device(), training.manifest, plain, shown).scores
+    manifest = Manifest.read(masks=True)
+    shown = manifest.require("test").image_ids[:1]
+    return run_study(training.classifier.to_device(), manifest, plain, shown).scores

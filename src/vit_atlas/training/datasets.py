@@ -36,7 +36,8 @@ class AugmentedPhotos(Dataset):
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         view, index = draw
-        pixels = self._augmentation(open_photo(self._paths[index]), self._ids[index], view)
+        photo = open_photo(self._paths[index], sha256=self._hashes[index])
+        pixels = self._augmentation(photo, self._ids[index], view)
         return {"pixel_values": pixels, "labels": self.labels[index]}
 
     def identity(self, view: int) -> dict[str, Any]:
@@ -58,7 +59,8 @@ class PlainPhotos(Dataset):
         return len(self._paths)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        pixels = self._processor(images=open_photo(self._paths[index]), return_tensors="pt")["pixel_values"][0]
+        photo = open_photo(self._paths[index], sha256=self._hashes[index])
+        pixels = self._processor(images=photo, return_tensors="pt")["pixel_values"][0]
         return {"pixel_values": pixels, "labels": self.labels[index]}
 
     def identity(self) -> dict[str, Any]:
