@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 export PATH := $(BIN):$(PATH)
 # Tests of one folder share what takes long to make, so they run in one of the two processes.
-PYTEST := pytest -n 2 --dist loadgroup
+PYTEST := pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations 20
 
 help: ## show this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

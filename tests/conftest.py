@@ -23,11 +23,23 @@ def _folder(variable: str, default: str) -> Path:
     return folder
 
 
+LONGEST = ("pipeline", "faults", "tracking", "reproduce")
+"""Folders whose tests run the pipeline, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a folder in one process of pytest-xdist: session fixtures are made once, ports do not clash."""
+    """Keep the tests of a folder in one process of pytest-xdist: session fixtures are made once, ports do not clash.
+
+    The longest folders come first, so that the processes end at about the same time.
+    """
     for item in items:
-        place = item.path.relative_to(ROOT / "tests")
-        item.add_marker(pytest.mark.xdist_group(place.parts[0]))
+        item.add_marker(pytest.mark.xdist_group(_place(item)))
+    items.sort(key=lambda item: LONGEST.index(_place(item)) if _place(item) in LONGEST else len(LONGEST))
+
+
+def _place(item: pytest.Item) -> str:
+    """The folder below tests/, or the file."""
+    return item.path.relative_to(ROOT / "tests").parts[0]
 
 
 @pytest.fixture(autouse=True, scope="session")

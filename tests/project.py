@@ -65,6 +65,8 @@ class Project:
     """A folder with the pipeline in it, and the commands a user would type there."""
 
     folder: Path
+    python: Path = Path(sys.executable).parent
+    """Where the `python` is that runs the stages; see :mod:`tests.forking`."""
 
     def environment(self) -> dict[str, str]:
         """The environment of the project's commands: this Python first, nobody's settings, no network, one thread.
@@ -75,7 +77,7 @@ class Project:
         environment = {key: value for key, value in os.environ.items() if not key.startswith(own)}
         return environment | {
             "OMP_NUM_THREADS": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(self.python), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "HF_HUB_OFFLINE": "1",
             "GIT_AUTHOR_NAME": "t",
@@ -182,7 +184,7 @@ def write_tiny_vit(folder: Path) -> None:
     save_tiny(folder, labels="abc", hidden_size=32, num_hidden_layers=2, intermediate_size=64)
 
 
-def make_project(root: Path, folder: Path) -> Project:
+def make_project(root: Path, folder: Path, python: Path = Project.python) -> Project:
     """Lay out a project with data that DVC tracks, everything committed, nothing run."""
     folder.mkdir(parents=True)
     for name in CODE:
@@ -190,7 +192,7 @@ def make_project(root: Path, folder: Path) -> Project:
             shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(root / name, folder / name)
-    project = Project(folder)
+    project = Project(folder, python)
     (folder / "params.yaml").write_text(params_text(**TINY_SETTINGS))
     write_photos(folder / "data" / "classification", photos=12)
     write_captions(folder / "data" / "captioning")

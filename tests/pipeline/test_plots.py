@@ -21,7 +21,7 @@ def two_commits(finished: tuple[Project, list[str]], tmp_path_factory: pytest.Te
     """A project whose last two commits differ in the layer that is drawn."""
     folder = tmp_path_factory.mktemp("plots") / "project"
     shutil.copytree(finished[0].folder, folder, symlinks=True)
-    project = Project(folder)
+    project = Project(folder, finished[0].python)
     project.set("attention", layer=1, methods=["head_mean", "head_max", "rollout", "gaussian"])
     project.run("dvc", "repro", "--single-item", "attn-viz", "metrics")
     project.commit("first layer")
