@@ -113,8 +113,9 @@ def test_behind_terms(hub: Hub) -> None:
     assert is_of(load(), "hub")
 
 
-def test_no_such_model(hub: Hub) -> None:
-    assert "no model on the Hugging Face hub (or a private one)" in refused(name="google/vit-bse-patch16-384")
+@pytest.mark.parametrize("name", ["google/vit-bse-patch16-384", "timm/no_such_vit"])
+def test_no_such_model(hub: Hub, name: str) -> None:
+    assert f"{name} is no folder here and no model on the Hugging Face hub (or a private one)" in refused(name=name)
 
 
 def test_a_token_that_is_no_longer_valid(hub: Hub) -> None:

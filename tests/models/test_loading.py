@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForImageClassification, SwinConfig, ViTImageProcessor, pipeline
+from transformers import AutoConfig, AutoModelForImageClassification, pipeline
 
 from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
@@ -132,14 +132,6 @@ def test_processor_stretches_and_keeps_the_pretrained_statistics(pretrained: Pat
 def test_image_size_must_be_divisible(pretrained: Path) -> None:
     with pytest.raises(AtlasError, match=r"model\.image_size is 60x60 .* use 56 or 64"):
         load(pretrained, 60)
-
-
-def test_model_whose_attention_lies_in_windows(tmp_path: Path) -> None:
-    config = SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=4)
-    AutoModelForImageClassification.from_config(config).save_pretrained(tmp_path)
-    ViTImageProcessor().save_pretrained(tmp_path)
-    with pytest.raises(AtlasError, match="Swin"):
-        load(tmp_path)
 
 
 def test_model_that_is_not_for_photos(tmp_path: Path) -> None:

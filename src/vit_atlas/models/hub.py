@@ -1,6 +1,7 @@
 """Where pretrained models come from, and what went wrong when they do not come, in one sentence."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -179,6 +180,12 @@ def _unreadable(name: str, asked_by: str, causes: list[BaseException]) -> str | 
         return (
             f"{asked_by} {name} carries code of its own, which is never run here: choose a model whose classes are "
             "part of transformers"
+        )
+    kind = re.search(r"Unrecognized configuration class .*\.(\w+)Config'", str(causes[0]))
+    if kind:
+        return (
+            f"{asked_by} {name} is a {kind[1]} model, which is for video, text or something else: transformers knows "
+            "no image classifier of that kind, so choose one that it loads as AutoModelForImageClassification"
         )
     if _is_a(causes, json.JSONDecodeError) or type(causes[0]).__name__ == "SafetensorError":
         return f"a file of {asked_by} {name} cannot be read ({_first_line(causes[0])}): fetch or save the model again"

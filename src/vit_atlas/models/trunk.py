@@ -63,7 +63,7 @@ def head_of(model: nn.Module) -> nn.Linear:
     """Find the classification head: the last linear layer with one output a class.
 
     Raises:
-        AtlasError: the model has no such layer.
+        AtlasError: the model has no such layer, or two of them side by side (a distilled DeiT's).
     """
     classes = int(getattr(model.config, "num_labels", 0))
     layers = [item for item in model.modules() if isinstance(item, nn.Linear) and item.out_features == classes]
@@ -71,6 +71,13 @@ def head_of(model: nn.Module) -> nn.Linear:
         name = type(model).__name__
         raise AtlasError(
             f"`model.name`: {name} has no head that is one linear layer with an output for each class: {PLAIN}"
+        )
+    beside = next(module for module in model.modules() if any(part is layers[-1] for part in module.children()))
+    heads = [name for name, part in beside.named_children() if any(part is layer for layer in layers)]
+    if len(heads) > 1:
+        raise AtlasError(
+            f"a {kind_of(model)} model answers with {len(heads)} heads ({' and '.join(heads)}), each of which reads "
+            f"another token, so there is no one thing that maps could start from: {PLAIN}"
         )
     return layers[-1]
 
