@@ -57,8 +57,8 @@ lint: setup ## ruff, mypy, and whether dvc.yaml names the code that its stages r
 	mypy
 	scripts/update-deps --check
 
-check: lint ## lint, then the tests that run no pipeline: the loop to work in
-	$(PYTEST) --ignore tests/pipeline --ignore tests/faults --ignore tests/reproduce --ignore tests/tracking
+check: lint ## lint, then the tests that need no pipeline, browser or long training: the loop to work in
+	$(PYTEST) -m "not slow"
 
 test: lint docs ## lint, the documentation, all tests
 	$(PYTEST)

@@ -27,13 +27,20 @@ LONGEST = ("pipeline", "faults", "tracking", "reproduce")
 """Folders whose tests run the pipeline, the longest first."""
 
 
+SLOW = ("test_families.py", "test_lora.py", "test_processes.py", "test_examples.py")
+"""Files elsewhere that train every family of models, start several processes or a notebook."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a folder in one process of pytest-xdist: session fixtures are made once, ports do not clash.
 
-    The longest folders come first, so that the processes end at about the same time.
+    The longest folders come first, so that the processes end at about the same time. They, SLOW and what needs a
+    browser are marked `slow`, which `make check` leaves to `make test`.
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_place(item)))
+        if _place(item) in LONGEST or item.path.name in SLOW or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
     items.sort(key=lambda item: LONGEST.index(_place(item)) if _place(item) in LONGEST else len(LONGEST))
 
 

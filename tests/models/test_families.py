@@ -131,7 +131,7 @@ def try_family(name: str) -> Tried:
         finetune(tiny(ModelSettings, name="hub", image_size=48), tiny(AugmentSettings, policy="none"), training)
     classifier = load_finetuned()
     settings = tiny(AttentionSettings, methods=["attnlrp", "uniform"], scored_photos=12, faithfulness_photos=0)
-    mass = run_study(classifier, Manifest.read(), settings).scores.groupby("method")["mass"].mean()
+    mass = run_study(classifier, Manifest.read(masks=True), settings).scores.groupby("method")["mass"].mean()
     return Tried(classifier, pd.read_csv(HISTORY)["val_loss"].min(), mass["attnlrp"], mass["uniform"])
 
 
