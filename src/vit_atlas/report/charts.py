@@ -246,7 +246,7 @@ def attention_distance() -> Spec | None:
         "type": "quantitative",
         "title": "layer",
         "axis": {"tickMinStep": 1},
-        "scale": {"nice": False},
+        "scale": {"domain": [0.5, len(distances) + 0.5], "nice": False},
     }
     y: Spec = {"field": "distance", "type": "quantitative", "title": "mean attention distance in patches"}
     layers = [
