@@ -3,11 +3,11 @@
     python bench/bench_scale.py [--photos 100000] [--whole] [--folder /tmp]
 
 Makes a project with that many 500x375 JPEGs (no two of the same pixels, nearly-equal ones among them) and a tiny random
-ViT, and prints a table of Markdown: what each command took, and the memory of its largest process at its highest. After
-prepare and evaluate the other stages are not run: placeholders take their outs' places, and `dvc commit` calls them
-done, which is all that `dvc repro` with nothing to do looks at. With ``--whole`` they are run, and the size of the page
-is told. Reading photos for training is compared with torchvision's ImageFolder in a plain loop, in turns, with the same
-transforms and workers.
+ViT, and prints a table of Markdown: what each command took, by the clock and of all processors together (which a busy
+machine changes less), and the memory of its largest process at its highest. After prepare and evaluate the other stages
+are not run: placeholders take their outs' places, and `dvc commit` calls them done, which is all that `dvc repro` with
+nothing to do looks at. With ``--whole`` they are run, and the size of the page is told. Reading photos for training is
+compared with torchvision's ImageFolder in a plain loop, in turns, with the same transforms and workers.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from tests.project import STAGES, Project, make_project  # noqa: E402 (a script 
 
 READ = 512
 """Photos of each turn of reading."""
-TURNS = 12
 IDLE = 5
 WATCH = """
 import resource, subprocess, sys, time
 begin = time.perf_counter()
 code = subprocess.run(sys.argv[1:]).returncode
-print(f"\\n{time.perf_counter() - begin} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(f"\\n{time.perf_counter() - begin} {used.ru_utime + used.ru_stime} {used.ru_maxrss}")
 sys.exit(code)
 """
 """A small process in between: Linux counts the memory of the process that starts a command to that command's."""
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=100_000)
     parser.add_argument("--whole", action="store_true", help="run all stages, report among them")
     parser.add_argument("--workers", type=int, default=2, help="processes that read photos for training")
+    parser.add_argument("--turns", type=int, default=12, help="of reading; 0 compares no reading")
     parser.add_argument("--folder", type=Path, help="where to make it; the system's temporary folder if not given")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-scale-", dir=options.folder) as name:
@@ -63,7 +64,8 @@ def main() -> None:
             project.set(section, **values)
         shutil.rmtree(project.folder / "data" / "classification")
         write_photos(project.folder / "data" / "classification", options.photos)
-        print(f"| {options.photos:,} photos of 500x375 | seconds | largest process, MB |\n|---|---|---|")
+        print(f"| {options.photos:,} photos of 500x375 | seconds | of the processor | largest process, MB |")
+        print("|---|---|---|---|", flush=True)
         timed(project, "`vit-atlas data check`", "vit-atlas", "data", "check", "data/classification")
         timed(project, "`dvc add data`", "dvc", "add", "--quiet", "data")
         timed(project, "prepare, first", sys.executable, "stages/prepare.py")
@@ -79,7 +81,8 @@ def main() -> None:
             timed(project, "report", sys.executable, "stages/report.py")
             print(f"\nThe page has {(project.folder / 'report/index.html').stat().st_size / 1e6:.2f} MB.")
         os.chdir(project.folder)
-        compare_reading(options.workers)
+        if options.turns:
+            compare_reading(options.workers, options.turns)
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -95,7 +98,7 @@ def write_photos(folder: Path, count: int) -> None:
 
 def timed(project: Project, title: str, *command: str, times: int = 1) -> None:
     """Run a command and print what it took: the median of several times, and the largest process of all."""
-    seconds, largest = [], 0
+    seconds, computed, largest = [], [], 0
     environment = project.environment() | {"PYTHONPATH": str(ROOT / "src"), "MLFLOW_TRACKING_URI": "none://"}
     for _ in range(times):
         done = subprocess.run(
@@ -103,10 +106,12 @@ def timed(project: Project, title: str, *command: str, times: int = 1) -> None:
         )
         if done.returncode:
             sys.exit(f"{' '.join(command)}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
-        took, memory = done.stdout.rsplit("\n", 2)[1].split()
+        took, processor, memory = done.stdout.rsplit("\n", 2)[1].split()
         seconds.append(float(took))
+        computed.append(float(processor))
         largest = max(largest, int(memory))
-    print(f"| {title} | {statistics.median(seconds):.1f} | {largest / 1024:.0f} |", flush=True)
+    row = f"{statistics.median(seconds):.1f} | {statistics.median(computed):.1f} | {largest / 1024:.0f}"
+    print(f"| {title} | {row} |", flush=True)
 
 
 def write_model(project: Project) -> None:
@@ -134,7 +139,7 @@ def pretend(project: Project) -> None:
     project.run("dvc", "commit", "--quiet", "--force")
 
 
-def compare_reading(workers: int) -> None:
+def compare_reading(workers: int, turns: int) -> None:
     """Print how many photos a second training reads, beside a plain loop over the same files."""
     import torch
     from torch.utils.data import DataLoader, Subset
@@ -159,7 +164,7 @@ def compare_reading(workers: int) -> None:
         "ImageFolder": lambda: DataLoader(plain, batch_size=64, num_workers=workers),
     }
     rates: dict[str, list[float]] = {name: [] for name in loops}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for name in loops if turn % 2 == 0 else reversed(loops):
             begin = time.perf_counter()
             for _ in loops[name]():
@@ -167,7 +172,7 @@ def compare_reading(workers: int) -> None:
             rates[name].append(len(draws) / (time.perf_counter() - begin))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     print(
-        f"\nReading for training, {workers} workers, {SIZE} px (medians of {TURNS} alternating turns of {len(draws)} "
+        f"\nReading for training, {workers} workers, {SIZE} px (medians of {turns} alternating turns of {len(draws)} "
         f"photos): {medians['ours']:.0f} photos/s, ImageFolder {medians['ImageFolder']:.0f}; ratio "
         f"{medians['ours'] / medians['ImageFolder']:.2f}"
     )
