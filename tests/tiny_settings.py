@@ -95,6 +95,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "faithfulness_photos": 3,
         "faithfulness_steps": 3,
         "faithfulness_fillings": ["blur"],
+        "sanity_photos": 2,
         "bootstrap_samples": 2000,
         "seed": 0,
     },

@@ -1,9 +1,11 @@
 """Maps of many photos by all methods, with one pass a photo shared between the methods."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vit_atlas.attention.artefacts import patch_norms
 from vit_atlas.attention.maps import MapOptions, make_maps
@@ -46,6 +48,11 @@ class PhotoMaps:
     predictions: Array
     """(P,) the model's guess, a label."""
 
+    def take(self, places: Array) -> "PhotoMaps":
+        """Those of some of the photos."""
+        maps = {name: values[places] for name, values in self.maps.items()}
+        return PhotoMaps(maps, self.heads[places], self.norms[places], self.predictions[places])
+
 
 def with_masks(manifest: Manifest, split: str, most: int, classifier: Classifier, seed: int) -> MaskedPhotos:
     """Choose a random sample of at most ``most`` photos of ``split`` that have a mask, and open their masks.
@@ -70,20 +77,39 @@ def with_masks(manifest: Manifest, split: str, most: int, classifier: Classifier
 
 
 def collect(
-    classifier: Classifier, photos: Manifest, names: Sequence[str], options: MapOptions, progress: str
+    classifier: Classifier,
+    photos: Manifest,
+    names: Sequence[str],
+    options: MapOptions,
+    progress: str,
+    targets: Array | None = None,
+    change: Callable[[Tensor], Tensor] | None = None,
 ) -> PhotoMaps:
-    """Make the maps of ``names`` for all ``photos``; ``progress`` names the progress bar.
+    """Make the maps of ``names`` for all ``photos``.
+
+    Args:
+        classifier: the model.
+        photos: to draw maps of.
+        names: methods.
+        options: see :func:`vit_atlas.attention.maps.make_maps`.
+        progress: name of the progress bar.
+        targets: classes (photos,) that class-specific maps explain; None explains each photo's most likely one.
+        change: what is done to the pixels (B, 3, height, width) first.
 
     Raises:
         AtlasError: a photo cannot be opened, or the model's attention cannot be recorded.
     """
+    device = next(classifier.model.parameters()).device
+    chosen = [None] * len(photos) if targets is None else targets.tolist()
 
-    def made(some: Sequence[Photo]) -> PhotoMaps:
-        pixels = classifier.pixel_values([photo.open() for photo in some])
-        trace = run_pass(classifier, pixels, gradients=needing(names, "gradients"))
-        return maps_of_pass(trace, [photo.image_id for photo in some], names, options)
+    def made(some: Sequence[tuple[Photo, int | None]]) -> PhotoMaps:
+        pixels = classifier.pixel_values([photo.open() for photo, _ in some])
+        wanted = None if targets is None else torch.tensor([target for _, target in some], device=device)
+        trace = run_pass(classifier, change(pixels) if change else pixels, wanted, needing(names, "gradients"))
+        return maps_of_pass(trace, [photo.image_id for photo, _ in some], names, options)
 
-    parts = list(shared(made, list(photos), max(1, TOKENS // classifier.layout.tokens), progress))
+    items = list(zip(photos, chosen, strict=True))
+    parts = list(shared(made, items, max(1, TOKENS // classifier.layout.tokens), progress))
     return PhotoMaps(
         maps={name: np.concatenate([part.maps[name] for part in parts]) for name in parts[0].maps},
         heads=np.concatenate([part.heads for part in parts]),

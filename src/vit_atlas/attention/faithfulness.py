@@ -4,16 +4,17 @@ References:
     Petsiuk, Das and Saenko 2018, RISE (deletion and insertion), https://arxiv.org/abs/1806.07421
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2.functional import gaussian_blur
-
-from vit_atlas.attention.passes import Pass
 
 Array = np.ndarray
 
@@ -58,37 +59,67 @@ def filling(pixels: Tensor, name: str) -> Tensor:
     return blurred(pixels) if name == "blur" else pixels.mean(dim=(-2, -1), keepdim=True).expand_as(pixels)
 
 
+@dataclass(frozen=True)
+class Question:
+    """A photo, and maps of it to be tested."""
+
+    pixels: Tensor
+    """(1, 3, height, width), as the model takes them."""
+    target: int
+    """The class whose probability is watched."""
+    maps: Array
+    """(M, rows, columns): patches are taken in the order of their value; equal ones in reading order."""
+
+
+def views(maps: int, steps: int, fillings: Sequence[str]) -> int:
+    """Forward passes that a photo costs."""
+    return 2 * len(fillings) * (maps * steps + 1)
+
+
 def deletion_insertion(
-    trace: Pass,
-    maps: Array,
+    model: Any,
+    questions: Iterable[Question],
     steps: int,
     fillings: Sequence[str] = ("blur",),
-) -> Curves:
-    """Deletion and insertion curves of ``maps`` (M, rows, columns) for the one photo of ``trace``.
+) -> Iterator[Curves]:
+    """Deletion and insertion curves of photo after photo; a forward pass may hold changed photos of several.
 
     Args:
-        trace: a pass over a batch of one.
-        maps: patches are taken in the order of their value; equal ones in reading order.
+        model: a classifier.
+        questions: photos with their maps; one is opened after the other.
         steps: points between none and all of the patches.
         fillings: see :func:`filling`; the curves are their mean, so that no one filling decides.
     """
     shares = np.linspace(0, 1, steps + 2)
-    curves = [_curves(trace, maps, shares, filling(trace.pixels, name)) for name in fillings]
-    deletion, insertion = (np.mean(values, axis=0) for values in zip(*curves, strict=True))
-    return Curves(shares, deletion, insertion)
+    sizes: deque[tuple[int, int]] = deque()
+
+    def changed() -> Iterator[tuple[Tensor, int]]:
+        for question in questions:
+            size = views(len(question.maps), steps, fillings)
+            sizes.append((len(question.maps), size))
+            yield from ((pixels, question.target) for pixels in _changed(question, shares[1:-1], fillings))
+
+    answers = _probabilities(model, changed())
+    # The first answer of a photo is there when its views were made, so its size is known.
+    for first in answers:
+        maps, size = sizes.popleft()
+        found = np.array([first, *islice(answers, size - 1)]).reshape(len(fillings), -1).mean(axis=0)
+        whole, none = (np.full((maps, 1), end) for end in found[:2])
+        deleted, inserted = found[2:].reshape(2, maps, steps)
+        yield Curves(shares, np.hstack([whole, deleted, none]), np.hstack([none, inserted, whole]))
 
 
-def _curves(trace: Pass, maps: Array, shares: Array, soft: Tensor) -> tuple[Array, Array]:
-    """Deletion and insertion (M, steps + 2) where ``soft`` stands in the place of what is taken away."""
-    steps = len(shares) - 2
-    masks = torch.stack([_highest(values, share) for values in maps for share in shares[1:-1]]).to(trace.pixels.device)
-    full = functional.interpolate(masks[:, None], size=trace.pixels.shape[-2:], mode="nearest")
-    deleted = _probabilities(trace, trace.pixels, soft, full)
-    inserted = _probabilities(trace, soft, trace.pixels, full)
-    ends = _probabilities(trace, trace.pixels, soft, torch.stack([torch.zeros_like(full[0]), torch.ones_like(full[0])]))
-    whole, none = (np.full((len(maps), 1), end) for end in ends)
-    deletion = np.hstack([whole, deleted.reshape(len(maps), steps), none])
-    return deletion, np.hstack([none, inserted.reshape(len(maps), steps), whole])
+def _changed(question: Question, shares: Array, fillings: Sequence[str]) -> Iterator[Tensor]:
+    """All versions (3, height, width) of a photo: by filling the two ends, then deletions, then insertions."""
+    photo = question.pixels[0]
+    masks = torch.stack([_highest(values, share) for values in question.maps for share in shares])
+    for name in fillings:
+        soft = filling(question.pixels, name)[0]
+        yield from (photo, soft)
+        for kept, put in ((photo, soft), (soft, photo)):
+            for mask in masks:
+                full = functional.interpolate(mask[None, None], size=photo.shape[-2:], mode="nearest")[0]
+                yield kept * (1 - full) + put * full
 
 
 def _highest(values: Array, share: float) -> Tensor:
@@ -100,11 +131,12 @@ def _highest(values: Array, share: float) -> Tensor:
     return torch.from_numpy(mask.reshape(values.shape))
 
 
-@torch.inference_mode()
-def _probabilities(trace: Pass, kept: Tensor, put: Tensor, masks: Tensor) -> Array:
-    """Probability of the explained class for ``kept`` with ``put`` where each mask is 1."""
-    found = []
-    for batch in masks.split(BATCH):
-        logits = trace.classifier.model(kept * (1 - batch) + put * batch).logits
-        found.append(logits.softmax(dim=-1)[:, int(trace.targets[0])])
-    return torch.cat(found).float().cpu().numpy()
+def _probabilities(model: Any, changed: Iterator[tuple[Tensor, int]]) -> Iterator[float]:
+    """Probability of its class for each changed photo."""
+    where = next(model.parameters()).device
+    while some := list(islice(changed, BATCH)):
+        pixels = torch.stack([pixels for pixels, _ in some]).to(where)
+        targets = torch.tensor([target for _, target in some], device=where)
+        with torch.inference_mode():
+            found = model(pixels).logits.softmax(dim=-1).gather(1, targets[:, None])
+        yield from found[:, 0].float().cpu().tolist()

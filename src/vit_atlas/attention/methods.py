@@ -67,8 +67,22 @@ not chosen, and neither."""
 LEVELS = 256
 """Thresholds at which a map, scaled to 0..1, is cut."""
 
+SANITY = {
+    "sanity_head": "random head",
+    "sanity_blocks": "random last blocks and head",
+    "stable_shift": "photo moved by one patch",
+    "stable_noise": "photo with noise",
+}
+"""Changes after which a map is drawn again and compared with itself by rank correlation."""
+
 FAITHFULNESS = "insertion minus deletion AUC"
 """What the score ``faithfulness``, which needs no mask, is."""
+
+
+def sanity_of(name: str) -> list[str]:
+    """Those of :data:`SANITY` that a method can fail: without a class to explain it does not ask the head at all."""
+    asks_head = METHODS[name].class_specific or METHODS[name].baseline
+    return [kind for kind in SANITY if kind != "sanity_head" or asks_head]
 
 
 def without_baselines(names: Iterable[str] = METHODS) -> list[str]:
@@ -84,6 +98,11 @@ def class_specific(names: Iterable[str] = METHODS) -> list[str]:
 def head_free(names: Iterable[str] = METHODS) -> list[str]:
     """Those of ``names`` that ask the network but not its head, so that they mean something before fine-tuning too."""
     return [name for name in without_baselines(names) if not METHODS[name].class_specific]
+
+
+def forward_only(names: Iterable[str] = METHODS) -> list[str]:
+    """Those of ``names`` that a forward pass alone can make, without a chosen head: what every repeat is scored by."""
+    return [name for name in names if not METHODS[name].class_specific and not METHODS[name].chosen_head]
 
 
 def needing(names: Iterable[str], fact: str) -> bool:

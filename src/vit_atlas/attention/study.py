@@ -14,10 +14,11 @@ import pandas as pd
 
 from vit_atlas.attention.artefacts import Diagnosis, NormHistogram, diagnose, norm_histogram, patch_norms
 from vit_atlas.attention.collect import MaskedPhotos, PhotoMaps, collect, with_masks
-from vit_atlas.attention.faithfulness import Curves, deletion_insertion
+from vit_atlas.attention.faithfulness import Curves, Question, deletion_insertion
 from vit_atlas.attention.maps import MapOptions
 from vit_atlas.attention.methods import CUT, LEVELS, METHODS
 from vit_atlas.attention.passes import run_pass
+from vit_atlas.attention.sanity import COLUMNS, sanity_table
 from vit_atlas.attention.scores import best_threshold, object_share, score_photo
 from vit_atlas.data.manifest import Manifest
 from vit_atlas.errors import AtlasError
@@ -42,6 +43,10 @@ SCORE_COLUMNS = (
     "segmentation_ap",
     *CUT,
 )
+
+
+TOGETHER = 4
+"""Photos whose changed versions fill the forward passes of deletion and insertion together, on one process."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,8 @@ class Study:
     """One row a photo and method: image_id, class_name, correct, method, miou, mass, pointing, ap."""
     faithfulness: pd.DataFrame
     """One row a photo and method: image_id, method, deletion, insertion."""
+    sanity: pd.DataFrame
+    """One row a photo and method, see :func:`vit_atlas.attention.sanity.sanity_table`."""
     norms: NormHistogram
     """Of the scored photos' patch tokens; of the drawn photos' where none was scored."""
     diagnoses: list[Diagnosis]
@@ -92,7 +99,9 @@ class Study:
         Args:
             drawn: how many photos were drawn.
         """
-        scores = pd.merge(self.scores, self.faithfulness, how="left", on=["image_id", "method"])
+        scores = self.scores
+        for more in (self.faithfulness, self.sanity):
+            scores = pd.merge(scores, more, how="left", on=["image_id", "method"])
         columns = ["share", "outside", "left", "attention"]
         rows = [[int(one.outliers.sum()), *(getattr(one, name) for name in columns)] for one in self.diagnoses]
         outliers = pd.DataFrame(rows, columns=["outliers", *columns])
@@ -131,9 +140,22 @@ def run_study(
         maps = collect(classifier, tested.photos, settings.methods, options, "Maps of test photos")
     scores = score_table(tested, maps, choice)
     faithfulness = faithfulness_table(classifier, tested, maps, settings)
+    sanity = pd.DataFrame(columns=list(COLUMNS))
+    if maps is not None and settings.sanity_photos:
+        places = _picked(settings.sanity_photos, tested, settings.seed)
+        some = Manifest(tested.photos.frame.iloc[places])
+        sanity = sanity_table(classifier, some, maps.take(places), options, settings.seed)
     norms = norm_histogram(maps.norms if maps is not None else _norms(classifier, manifest.find(drawn)))
     return Study(
-        choice, tested, maps, scores, faithfulness, norms, _diagnoses(tested, maps, norms), classifier.readout.sentence
+        choice,
+        tested,
+        maps,
+        scores,
+        faithfulness,
+        sanity,
+        norms,
+        _diagnoses(tested, maps, norms),
+        classifier.readout.sentence,
     )
 
 
@@ -188,20 +210,28 @@ def faithfulness_table(
     """Deletion and insertion of a random sample of the test photos, for every method that ranks patches."""
     rows: list[tuple[object, ...]] = []
     if maps is not None and settings.faithfulness_photos:
-        count = min(settings.faithfulness_photos, len(tested.photos))
-        picked = np.random.default_rng(settings.seed).choice(len(tested.photos), size=count, replace=False)
         names = [name for name in maps.maps if METHODS[name].ranks_patches]
+        steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
 
-        def areas(index: int) -> list[tuple[object, ...]]:
-            photo = tested.photos[index]
-            trace = run_pass(classifier, classifier.pixel_values([photo.open()]), gradients=False)
-            values = np.stack([maps.maps[name][index] for name in names])
-            steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
-            return _areas(photo.image_id, names, deletion_insertion(trace, values, steps, fillings))
+        def question(place: int) -> Question:
+            pixels = classifier.pixel_values([tested.photos[place].open()])
+            return Question(pixels, int(maps.predictions[place]), np.stack([maps.maps[name][place] for name in names]))
 
-        some = sorted(map(int, picked))
-        rows = list(chain.from_iterable(shared(lambda one: areas(*one), some, 1, "Deletion and insertion")))
+        def areas(places: Sequence[int]) -> list[tuple[object, ...]]:
+            answers = deletion_insertion(classifier.model, map(question, places), steps, fillings)
+            ids = [tested.photos[place].image_id for place in places]
+            pairs = zip(ids, answers, strict=True)
+            return list(chain.from_iterable(_areas(image_id, names, curves) for image_id, curves in pairs))
+
+        picked = _picked(settings.faithfulness_photos, tested, settings.seed).tolist()
+        rows = list(chain.from_iterable(shared(areas, picked, TOGETHER, "Deletion and insertion")))
     return pd.DataFrame(rows, columns=["image_id", "method", "deletion", "insertion"])
+
+
+def _picked(most: int, tested: MaskedPhotos, seed: int) -> Array:
+    """Places (photos,), in order, of a random sample of at most ``most`` test photos."""
+    count = min(most, len(tested.photos))
+    return np.sort(np.random.default_rng(seed).choice(len(tested.photos), size=count, replace=False))
 
 
 def _areas(image_id: str, names: Sequence[str], curves: Curves) -> list[tuple[object, ...]]:

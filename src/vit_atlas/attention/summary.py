@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vit_atlas.attention.methods import CUT, LEVELS, METHODS, SCORES, without_baselines
+from vit_atlas.attention.methods import CUT, LEVELS, METHODS, SCORES, sanity_of, without_baselines
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
@@ -70,6 +70,7 @@ def study_metrics(
         "photos_right": int(photos["correct"].astype(bool).sum()),
         "photos_choosing": choice["photos"],
         "photos_faithfulness": int(scores.loc[scores["deletion"].notna(), "image_id"].nunique()),
+        "photos_sanity": int(scores.loc[scores["stable_noise"].notna(), "image_id"].nunique()),
         "masks_excluded": choice["excluded"] + study["excluded"],
         "photos_too_small": choice["too_small"] + study["too_small"],
     }
@@ -131,6 +132,8 @@ def _method_metrics(name: str, rows: pd.DataFrame, choice: Mapping[str, Any], se
         metrics[f"{name}.deletion"] = _mean(rows["deletion"])
         metrics[f"{name}.insertion"] = _mean(rows["insertion"])
         metrics |= _estimate(rows["insertion"] - rows["deletion"], settings).flat(f"{name}.faithfulness")
+        for kind in sanity_of(name):
+            metrics |= _estimate(rows[kind], settings).flat(f"{name}.{kind}")
     return metrics
 
 

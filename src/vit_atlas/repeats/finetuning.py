@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import pandas as pd
 
-from vit_atlas.attention.methods import METHODS
+from vit_atlas.attention.methods import forward_only
 from vit_atlas.attention.study import SCORE_COLUMNS, run_study
 from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.evaluation.predict import predict
@@ -47,11 +47,11 @@ def repeat_finetune(
 
 
 def _map_scores(training: Training, settings: AttentionSettings) -> pd.DataFrame:
-    """Scores of the methods that need no chosen head, see :class:`vit_atlas.attention.study.Study`."""
-    methods = tuple(name for name in settings.methods if not METHODS[name].chosen_head)
+    """Scores of :func:`vit_atlas.attention.methods.forward_only`, see :class:`vit_atlas.attention.study.Study`."""
+    methods = tuple(forward_only(settings.methods))
     if not methods:
         return pd.DataFrame(columns=list(SCORE_COLUMNS))
-    plain = settings.model_copy(update={"methods": methods, "faithfulness_photos": 0})
+    plain = settings.model_copy(update={"methods": methods, "faithfulness_photos": 0, "sanity_photos": 0})
     manifest = Manifest.read(masks=True)
     shown = manifest.require("test").image_ids[:1]
     return run_study(training.classifier.to_device(), manifest, plain, shown).scores

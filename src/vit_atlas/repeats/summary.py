@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vit_atlas.attention import summary as attention
-from vit_atlas.attention.methods import METHODS, SCORES
+from vit_atlas.attention.methods import METHODS, SCORES, forward_only
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
 from vit_atlas.paths import ATTENTION_DATA
@@ -33,7 +33,7 @@ def summarise(settings: Settings) -> Summary:
 
 
 def trainings_metrics(tables: Mapping[int, pd.DataFrame], settings: AttentionSettings) -> Metrics:
-    """Scores over all trainings of the methods that need no chosen head; nothing where there is one training alone.
+    """Scores over all trainings of the methods that repeats are scored by; nothing where there is one training alone.
 
     Args:
         tables: the scores of each training by its seed, as :attr:`vit_atlas.attention.study.Study.scores` has them.
@@ -47,7 +47,7 @@ def trainings_metrics(tables: Mapping[int, pd.DataFrame], settings: AttentionSet
     }
     metrics: Metrics = {"trainings": len(tables)}
     each: dict[str, Metrics] = {str(seed): {} for seed in tables}
-    for name in (name for name in settings.methods if not METHODS[name].chosen_head):
+    for name in forward_only(settings.methods):
         values = {score: [table[name] for table in found if name in table] for score, found in by_score.items()}
         if "gaussian" in settings.methods and not METHODS[name].baseline:
             pairs = [table[name] - table["gaussian"] for table in by_score["miou"] if {name, "gaussian"} <= {*table}]

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vit_atlas import paths
+from vit_atlas.attention.methods import SANITY
 from vit_atlas.estimates import Estimate
 from vit_atlas.io.files import read_json
 from vit_atlas.io.frames import read_csv
@@ -15,7 +16,7 @@ from vit_atlas.report.facts import facts, why_captions, why_photos
 from vit_atlas.report.gallery import gallery, left_out, mistakes, read_gallery
 from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
-from vit_atlas.report.result import effects, faithfulness_note, headline, missing_parts, numbers
+from vit_atlas.report.result import UNCHANGED, effects, faithfulness_note, headline, missing_parts, numbers, sanity
 from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
@@ -67,6 +68,10 @@ def render_report(settings: Settings) -> str:
         },
         scores=charts.method_scores(metrics.get("attention", {})),
         faithfulness_note=faithfulness_note(metrics.get("attention", {})),
+        sanity=sanity(metrics.get("attention", {})),
+        sanity_kinds=SANITY,
+        unchanged=UNCHANGED,
+        photos_sanity=metrics.get("attention", {}).get("photos_sanity"),
         interventions=metrics.get("interventions", {}),
         answers=charts.intervention_accuracy(metrics.get("interventions", {})),
         effects=effects(metrics.get("interventions", {})),

@@ -4,9 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vit_atlas.attention.methods import METHODS, SANITY
 from vit_atlas.estimates import Estimate
 
 Metrics = Mapping[str, Any]
+
+UNCHANGED = 0.8
+"""A map does not change where the interval of its rank correlation with itself lies above this."""
 
 RANKED = 0.05
 """Half-width of an interval up to which methods are ranked by deletion and insertion."""
@@ -111,6 +115,33 @@ def faithfulness_note(attention: Metrics) -> str:
     text = f"By deletion and insertion, on {attention.get('photos_faithfulness')} photos, the interval's half-width is"
     verdict = "methods cannot be ranked by it" if max(halves) > RANKED else "it can rank methods that lie further apart"
     return f"{text} up to {max(halves):.2f}: {verdict}."
+
+
+@dataclass(frozen=True)
+class Sane:
+    """How much of a method's map is left after the model was spoiled, and after the photo hardly changed."""
+
+    method: str
+    correlations: tuple[str, ...]
+    """In the order of :data:`vit_atlas.attention.methods.SANITY`, with intervals; a dash where it says nothing."""
+    flag: str
+    """Why the method shows little of the model; empty where it does."""
+
+
+def sanity(attention: Metrics) -> list[Sane]:
+    """The table of sanity checks: methods in their usual order; nothing where none was checked."""
+    found = []
+    for name, method in METHODS.items():
+        estimates = {kind: Estimate.read(attention, f"{name}.{kind}") for kind in SANITY}
+        if any(estimates.values()):
+            texts = tuple("\u2013" if one is None else f"{one:.2f}" for one in estimates.values())
+            kept = [
+                SANITY[kind]
+                for kind, one in estimates.items()
+                if one and kind.startswith("sanity") and one.above(UNCHANGED) == "supported"
+            ]
+            found.append(Sane(method.label, texts, f"does not change: {', '.join(kept)}" if kept else ""))
+    return found
 
 
 def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any) -> list[str]:

@@ -199,6 +199,8 @@ class AttentionSettings(Section):
     """Points of a deletion or insertion curve, besides its ends."""
     faithfulness_fillings: Annotated[tuple[Literal["blur", "mean"], ...], Field(min_length=1)]
     """What stands in the place of patches that are taken away: `blur`, `mean` colour, or both, which are averaged."""
+    sanity_photos: Natural
+    """How many of those get their maps again from a model with random weights, and moved and with noise."""
     bootstrap_samples: Resamples
     """Resamples behind every 95 % interval."""
     seed: Seed
