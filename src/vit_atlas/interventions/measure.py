@@ -109,8 +109,7 @@ def blurred_versions(
 ) -> Iterator[tuple[Photo, list["Version"]]]:
     """Make the whole photo and every intervention that is filled with blur, for pictures of them."""
     for photo in photos:
-        versions = _answered(classifier, _scene(photo, classifier), None, settings)
-        yield photo, [version for version in versions if version.filling in ("none", "blur")]
+        yield photo, _answered(classifier, _scene(photo, classifier), None, settings, ("none", "blur"))
 
 
 @dataclass(frozen=True)
@@ -130,13 +129,19 @@ class Version:
 
 
 def _answered(
-    classifier: Classifier, scene: Scene, donor: np.ndarray | None, settings: InterventionSettings
+    classifier: Classifier,
+    scene: Scene,
+    donor: np.ndarray | None,
+    settings: InterventionSettings,
+    fillings: Sequence[str] = ("none", "blur", "mean", "other"),
 ) -> list[Version]:
-    looks = _attention_map(classifier, scene.pixels)
+    """The whole photo, and every intervention filled in one of ``fillings``."""
+    looks, whole = _look(classifier, scene.pixels)
     # Randomness belongs to the photo: which others were chosen changes nothing.
     chance = np.random.default_rng([settings.seed, *scene.photo.image_id.encode()])
-    made = list(interventions(scene, looks, donor, settings.highlight, chance))
-    answers = class_probabilities(classifier, [pixels for *_, pixels in made])
+    made = [one for one in interventions(scene, looks, donor, settings.highlight, chance) if one[1] in fillings]
+    # The photo itself comes first, and the pass that told where the model looks has answered it.
+    answers = [whole, *class_probabilities(classifier, [pixels for *_, pixels in made[1:]])]
     return [Version(*one, answer) for one, answer in zip(made, answers, strict=True)]
 
 
@@ -227,10 +232,12 @@ def class_probabilities(classifier: Classifier, photos: Sequence[np.ndarray]) ->
         return classifier.model(pixels).logits.double().softmax(dim=-1).cpu().numpy()
 
 
-def _attention_map(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
-    """Attention of what the head reads in the last layer, mean over its heads (rows, columns)."""
-    trace = run_pass(classifier, classifier.pixel_values([Image.fromarray(pixels)]), gradients=False)
-    return trace.read_rows(-1)[0].mean(dim=0).cpu().numpy()
+def _look(classifier: Classifier, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Attention of what the head reads in the last layer, mean over its heads (rows, columns), and the probabilities
+    (classes,)."""
+    trace = run_pass(classifier, classifier.pixel_values([Image.fromarray(pixels)]), gradients=False, layers=False)
+    looks = trace.read_rows(-1)[0].mean(dim=0)
+    return looks.cpu().numpy(), trace.logits[0].double().softmax(dim=-1).cpu().numpy()
 
 
 def _sample(test: Manifest, settings: InterventionSettings) -> list[Photo]:

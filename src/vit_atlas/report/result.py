@@ -124,6 +124,8 @@ class Sane:
     method: str
     correlations: tuple[str, ...]
     """In the order of :data:`vit_atlas.attention.methods.SANITY`, with intervals; a dash where it says nothing."""
+    blind: bool
+    """Whether it is a baseline, which knows nothing of the model."""
     flag: str
     """Why the method shows little of the model; empty where it does."""
 
@@ -140,7 +142,9 @@ def sanity(attention: Metrics) -> list[Sane]:
                 for kind, one in estimates.items()
                 if one and kind.startswith("sanity") and one.above(UNCHANGED) == "supported"
             ]
-            found.append(Sane(method.label, texts, f"does not change: {', '.join(kept)}" if kept else ""))
+            found.append(
+                Sane(method.label, texts, method.baseline, f"does not change: {', '.join(kept)}" if kept else "")
+            )
     return found
 
 
