@@ -47,12 +47,7 @@ def predict(
     test = manifest.require("test")
     before, probe = pretrained or (None, None)
     outputs = forward(finetuned, before, test, settings.batch_size, "Test photos")
-    if not np.isfinite(outputs.logits).all():
-        raise AtlasError(
-            "build/model gives outputs that are not finite numbers, so its training diverged: lower "
-            "`finetune.learning_rate` in params.yaml and run `dvc repro` again"
-        )
-    table = prediction_table(test, classes, softmax(outputs.logits))
+    table = judge(test, classes, outputs.logits)
     if probe is None:
         return table, {"strength": None, "predictions": None}, outputs.features
     return (
@@ -60,6 +55,20 @@ def predict(
         {"strength": probe.strength, "predictions": probe.predict(outputs.features).tolist()},
         outputs.features,
     )
+
+
+def judge(test: Manifest, classes: Sequence[str], logits: np.ndarray) -> pd.DataFrame:
+    """List the model's guess for each test photo, see :func:`predict`; ``logits`` are (photos, classes).
+
+    Raises:
+        AtlasError: they are not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise AtlasError(
+            "build/model gives outputs that are not finite numbers, so its training diverged: lower "
+            "`finetune.learning_rate` in params.yaml and run `dvc repro` again"
+        )
+    return prediction_table(test, classes, softmax(logits))
 
 
 def prediction_table(test: Manifest, classes: Sequence[str], probabilities: np.ndarray) -> pd.DataFrame:
