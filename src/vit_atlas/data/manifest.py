@@ -91,10 +91,11 @@ class Manifest:
         """
         frame = _table(Path(path), [name for name in COLUMNS if name not in MASK_COLUMNS])
         frame = frame.astype(dict.fromkeys(INTEGER_COLUMNS, int))
-        if not masks:
-            return cls(frame.assign(**dict.fromkeys(MASK_COLUMNS, "")))
-        known = _table(Path(path).with_name(MASKS.name), ["image_id", *MASK_COLUMNS]).set_index("image_id")
-        return cls(frame.join(known[list(MASK_COLUMNS)], on="image_id").fillna(dict.fromkeys(MASK_COLUMNS, "")))
+        known = pd.DataFrame(columns=["image_id", *MASK_COLUMNS], dtype=str)
+        if masks:
+            known = _table(Path(path).with_name(MASKS.name), ["image_id", *MASK_COLUMNS])
+        frame = frame.join(known.set_index("image_id")[list(MASK_COLUMNS)], on="image_id")
+        return cls(frame.fillna(dict.fromkeys(MASK_COLUMNS, ""))[list(COLUMNS)])
 
     def __len__(self) -> int:
         return len(self.frame)
