@@ -18,7 +18,7 @@ import yaml
 
 from tests.tiny_settings import params
 from vit_atlas.settings import Settings
-from vit_atlas.tracking import open_stream, training_key
+from vit_atlas.tracking import Mirrored, mirror, open_stream, training_key
 from vit_atlas.tracking.client import DATABASE, tracking_uri
 
 HISTORY = pd.DataFrame(
@@ -164,6 +164,12 @@ def runs() -> list[mlflow.entities.Run]:
 
 def curve(run_id: str, name: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in client().get_metric_history(run_id, name))
+
+
+def show() -> Mirrored:
+    mirrored = mirror()
+    assert mirrored is not None
+    return mirrored
 
 
 def stream(project: Finished, until: int = 4) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from click.testing import Result
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.tiny_settings import params_text
@@ -19,13 +21,7 @@ from vit_atlas.io.files import write_json
 from vit_atlas.provenance import Commit
 from vit_atlas.tracking import Mirrored, mirror
 
-from .helpers import DATA_HASH, Finished, Server, client, curve, files, free_port, runs, stream, write_model
-
-
-def show() -> Mirrored:
-    mirrored = mirror()
-    assert mirrored is not None
-    return mirrored
+from .helpers import DATA_HASH, Finished, Server, client, curve, files, free_port, runs, show, stream, write_model
 
 
 def contents(run_id: str) -> str:
@@ -101,6 +97,17 @@ def test_a_run_has_the_name_of_dvcs_experiment(project: Finished, monkeypatch: p
     show()
     run = client().get_run(run_id)
     assert (run.info.run_name, run.data.tags["dvc_experiment"]) == ("puffy-daks", "puffy-daks")
+
+
+def test_experiments_that_differ_have_names_that_differ(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC keeps names apart below one commit only."""
+    monkeypatch.setenv("DVC_EXP_NAME", "wider")
+    show()
+    project.lock(finetune={"epochs": 3})
+    show()
+    names = sorted(run.info.run_name for run in runs())
+    assert names[0] == "wider"
+    assert re.fullmatch(r"wider-[0-9a-f]{7}", names[1])
 
 
 def test_the_same_training_again_leaves_one_run(project: Finished) -> None:
@@ -201,10 +208,9 @@ def test_the_data_set_carries_its_dvc_hash(project: Finished) -> None:
 
 
 def test_figures_and_tables_lie_in_folders_that_read_well(project: Finished) -> None:
-    assert files(show().run_id) == [
+    assert [name for name in files(show().run_id) if not name.startswith("images/")] == [
         "confusion.png",
         "figures/attention/cat.png",
-        "figures/evaluate/mistakes.png",
         "metrics/attention.json",
         "metrics/evaluate.json",
         "metrics/prepare.json",
@@ -242,18 +248,21 @@ def test_a_folder_that_was_moved_keeps_its_artifacts_with_it(
     assert not (project.folder / "mlartifacts").exists()
 
 
-def test_the_commit_is_that_of_the_first_mirror(project: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_is_the_first_that_is_seen_until_one_holds_the_result(
+    project: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("1" * 40, dirty=True))
     run_id = show().run_id
-    monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda: Commit("2" * 40, dirty=False))
-    show()
-    tags = client().get_run(run_id).data.tags
-    assert tags["git_commit"] == tags["mlflow.source.git.commit"] == "1" * 40
-    assert tags["git_dirty"] == "true"
+    for sha, dirty, kept, says in (("2", True, "1", "true"), ("3", False, "3", "false"), ("4", False, "3", "false")):
+        commit = Commit(sha * 40, dirty)
+        monkeypatch.setattr("vit_atlas.tracking.result.read_commit", lambda commit=commit: commit)
+        show()
+        tags = client().get_run(run_id).data.tags
+        assert tags["git_commit"] == tags["mlflow.source.git.commit"] == kept * 40
+        assert tags["git_dirty"] == says
 
 
 def test_the_logged_model_answers_as_the_pipeline_does(project: Finished) -> None:
-    from PIL import Image
     from transformers import pipeline
 
     write_model()
@@ -301,7 +310,7 @@ def test_a_real_server_takes_the_whole_result(
     before = contents(run_id)
     assert show().how == "found"
     assert contents(run_id) == before
-    assert "figures/evaluate/mistakes.png" in files(run_id)
+    assert "worst_mistakes.png" in files(run_id)
     repository = get_artifact_repository(client().get_run(run_id).info.artifact_uri)
     artifact = repository.download_artifacts("report.html")
     assert Path(artifact).read_text() == "<p>report</p>"

@@ -17,7 +17,7 @@ PLOTS = Path("plots")
 
 TOP = {
     "map_scores.png": PLOTS / "attention" / "scores.png",
-    "worst_mistakes.png": PLOTS / "evaluate" / "mistakes.png",
+    "worst_mistakes.png": paths.MISTAKES,
     "report.html": paths.REPORT,
 }
 """Files that lie beside the folders, not in one: only those does MLflow's comparison of runs show side by side."""
@@ -83,7 +83,8 @@ def _plots() -> list[Artifact]:
     found = []
     for path in sorted(PLOTS.rglob("*")):
         kind = {".png": "figures", ".csv": "tables"}.get(path.suffix)
-        if kind and path.is_file():
+        # Nothing is stored twice: what lies at the top is not in a folder too.
+        if kind and path.is_file() and path not in TOP.values():
             found.append(Artifact(path, "/".join((kind, *path.relative_to(PLOTS).parts[:-1])), path.name))
     return found
 

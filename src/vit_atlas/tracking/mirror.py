@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from vit_atlas import __version__, paths
 from vit_atlas.estimates import Estimate
-from vit_atlas.tracking.artifacts import Artifact, collect
+from vit_atlas.tracking.artifacts import TOP, Artifact, collect
 from vit_atlas.tracking.client import (
     PLACE_TAG,
     RESULT_TAG,
@@ -25,6 +25,7 @@ from vit_atlas.tracking.client import (
     short_timeouts,
     warn,
 )
+from vit_atlas.tracking.grid import log_pictures
 from vit_atlas.tracking.keys import as_parameters
 from vit_atlas.tracking.model import log_model
 from vit_atlas.tracking.names import shown_numbers
@@ -41,6 +42,10 @@ from vit_atlas.tracking.stream import (
     start_run,
 )
 from vit_atlas.tracking.trainings import log_trainings, split_by_seed
+from vit_atlas.tracking.view import NOTE_TAG, add_views
+
+FIRST_PICTURE = "map_scores.png"
+"""The picture in the description of a run."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +132,18 @@ def _find_run(connection: Connection, result: Result) -> tuple[str, Literal["mad
     # First of all, so that a mirror cut short is taken up again and not doubled.
     client.set_tag(run_id, RESULT_TAG, result.key)
     # One training may come to several results, as when other maps are drawn: each has a name of its own.
-    client.update_run(run_id, name=run_name(as_parameters(result.settings), result.key))
+    client.update_run(run_id, name=_free_name(connection, run_id, result))
     return run_id, "adopted" if streamed else "made"
+
+
+def _free_name(connection: Connection, run_id: str, result: Result) -> str:
+    """Name the run, with the key's first digits where another result's run has the name: DVC may give it twice."""
+    name = run_name(as_parameters(result.settings), result.key)
+    # A quote cannot be escaped in MLflow's filters: with one in the name, all runs are looked at.
+    filter_string = f"attributes.run_name = '{name}'" if "'" not in name else ""
+    same = connection.client.search_runs([connection.experiment_id], filter_string)
+    taken = any(run.info.run_name == name and run.info.run_id != run_id for run in same)
+    return f"{name}-{result.key[:7]}" if taken else name
 
 
 def _fill(connection: Connection, run_id: str, result: Result) -> str | None:
@@ -169,31 +184,43 @@ def _completing(connection: Connection, run_id: str) -> Iterator[None]:
 def _add_tags(connection: Connection, run: Any, result: Result) -> None:
     commit = result.commit
     once = {
-        "git_commit": commit.sha if commit else None,
-        "git_dirty": str(commit.dirty).lower() if commit else None,
-        "mlflow.source.git.commit": commit.sha if commit else None,
         "vit_atlas.version": __version__,
         PLACE_TAG: place(),
         TRAINING_TAG: result.training,
         "dvc_experiment": os.environ.get(EXPERIMENT_VARIABLE),
     }
-    always = {"dvc_lock": result.lock_hash, "data_hash": result.data_hash, "mlflow.note.content": _note(result)}
+    always = {"dvc_lock": result.lock_hash, "data_hash": result.data_hash, NOTE_TAG: _note(connection, run, result)}
+    held = run.data.tags.get("git_dirty")
+    if commit is not None and (held is None or (held == "true" and not commit.dirty)):
+        # The first commit that is seen, until one holds the result.
+        always |= {"git_dirty": str(commit.dirty).lower(), "git_commit": commit.sha}
+        always["mlflow.source.git.commit"] = commit.sha
     wanted = {name: value for name, value in once.items() if name not in run.data.tags} | always
     for name, value in wanted.items():
         if value is not None and run.data.tags.get(name) != value:
             connection.client.set_tag(run.info.run_id, name, value)
 
 
-def _note(result: Result) -> str:
-    """The run's description in MLflow: the number first, then how to come back to the files it mirrors."""
+def _note(connection: Connection, run: Any, result: Result) -> str:
+    """The run's description in MLflow: the number first, then the way to page, numbers and pictures."""
     lines = []
+    run_id = run.info.run_id
+    route = f"#/experiments/{connection.experiment_id}/runs/{run_id}"
     numbers = result.metrics
     accuracy = Estimate.read(numbers, "evaluate/accuracy")
     if accuracy is not None:
         lines.append(f"Test accuracy **{accuracy:.3f}** (95 % interval in brackets).")
     if "evaluate/probe_accuracy" in numbers:
         lines.append(f"Linear probe on the pretrained features: {numbers['evaluate/probe_accuracy']:.3f}.")
-    lines.append("A mirror of files that DVC holds: see `report.html` and `settings/dvc.lock` among the artifacts.")
+    where = {
+        "The atlas": "artifacts/report.html",
+        "all numbers": "artifacts/metrics",
+        "curves and pictures": "model-metrics",
+    }
+    lines.append(", ".join(f"[{words}]({route}/{tab})" for words, tab in where.items()) + ".")
+    lines.append("A mirror of files that DVC holds: `settings/dvc.lock` among the artifacts records them.")
+    if TOP[FIRST_PICTURE].is_file():
+        lines.append(f"\n![{FIRST_PICTURE}](get-artifact?path={FIRST_PICTURE}&run_uuid={run_id})")
     return "\n".join(lines)
 
 
@@ -230,6 +257,8 @@ def _add_artifacts(connection: Connection, run_id: str) -> None:
             if artifact.may_change or artifact.name not in held[artifact.folder]:
                 named = _named(artifact, Path(scratch))
                 connection.client.log_artifact(run_id, str(named), artifact.folder or None)
+        keys = log_pictures(connection, run_id, artifacts)
+    add_views(connection.client, connection.client.get_experiment(connection.experiment_id), keys)
 
 
 def _named(artifact: Artifact, scratch: Path) -> Path:
