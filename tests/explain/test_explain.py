@@ -186,7 +186,7 @@ def test_paths_on_stdin(project):
         (["--layer", "5"], "--layer 5 does not exist: the model has 4 layers, 1 to 4, or -1 for the last"),
         (["--layer", "-5"], "--layer -5 does not exist"),
         (["--method", "best_head"], "--method best_head needs a head chosen on photos with masks"),
-        (["--model", "build/model", "--method", "best_head"], "with --model, use another method"),
+        (["--model", "build/model", "--method", "best_head"], "with --model or --compare-with, use another method"),
         (["--model", "./nowhere"], "--model is ./nowhere, and no folder has that name: correct the path"),
         (["--model", "photos"], "--model is the folder photos, which holds no config.json"),
         (["--captioner", "photos"], "captions are left out: photos holds no captioner"),
@@ -315,7 +315,7 @@ def test_the_page_has_room_for_so_many_and_says_what_lies_beside(project, monkey
 def test_stopping_leaves_a_page_of_what_is_done(project, monkeypatch):
     from vit_atlas.explain import run
 
-    def stop(path):
+    def stop(path, content=None):
         if path.as_posix() == "photos/dog/2.png":
             raise KeyboardInterrupt
         return open_photo(path)
@@ -370,3 +370,28 @@ def test_a_name_of_several_classes_asks_for_a_number():
     assert find_labels(names, ["2", "7", "Dog", "dog"]) == (2, 3, 1)
     with pytest.raises(AtlasError, match="crane is the name of the classes 0 and 2: give the number of one"):
         find_labels(names, ["crane"])
+
+
+def test_another_models_answer_stands_beside(project):
+    save_tiny("other", "dinov2", ("left", "right"), scale=0.2)
+    result = explain("photos/cat/1.png", "--json", "--no-caption", "--out", "out", "--compare-with", "other")
+    (record,) = records(result)
+    (alone,) = records(explain("photos/cat/1.png", "--json", "--no-caption", "--model", "other"))
+    compared = record.pop("compared_with")
+    assert compared == {"model": "other"} | {
+        name: alone[name] for name in ("predictions", "readout", "layer", "grid", "maps")
+    }
+    assert (record,) == (*records(explain("photos/cat/1.png", "--json", "--no-caption")),)
+    assert files("out") == ["1-compared.png", "1-maps.png", "index.html"]
+    page = Path("out/index.html").read_text()
+    assert "<h3>The same photo by other</h3>" in page
+    assert page.count("<figure>") == 3
+    assert "  by other: " in explain("photos/cat/1.png", "--no-caption", "--compare-with", "other").stdout
+
+
+def test_a_model_that_cannot_be_compared_with_is_one_sentence(project):
+    (told,) = sentences(explain("photos/cat", "--compare-with", "./nowhere"))
+    assert told.startswith("--compare-with is ./nowhere, and no folder has that name")
+    save_tiny("other", num_hidden_layers=2)
+    (told,) = sentences(explain("photos/cat", "--compare-with", "other", "--layer", "4"))
+    assert told.startswith("--compare-with other: --layer 4 does not exist: the model has 2 layers")

@@ -145,13 +145,17 @@ def find_labels(id2label: Mapping[int, str], names: Sequence[str], asked_by: str
     return tuple(dict.fromkeys(found))
 
 
-def read_photo(path: Path) -> Image.Image:
+def read_photo(path: Path, content: bytes | None = None) -> Image.Image:
     """Open a photo as upright RGB, without decoding one of more pixels than ``data.max_pixels`` allows.
+
+    ``content`` are the file's bytes, where it is no file of this machine.
 
     Raises:
         AtlasError: the file cannot be read as one photo; the message names it.
     """
-    photo = open_photo(path, settings_outside_a_project().data.max_pixels, called=shown(path))
+    photo = open_photo(
+        path if content is None else content, settings_outside_a_project().data.max_pixels, called=shown(path)
+    )
     photo.filename = shown(path)  # type: ignore[attr-defined]
     return photo
 
@@ -225,7 +229,7 @@ def _best_head(layer: int, layers: int, own: bool) -> int:
     if not own:
         raise AtlasError(
             "--method best_head needs photos with masks to choose the head by, which `dvc repro attn-viz` does for "
-            "build/model alone: with --model, use another method"
+            "build/model alone: with --model or --compare-with, use another method"
         )
     head = read_json(ATTENTION_METRICS).get("best_head.head") if ATTENTION_METRICS.is_file() else None
     if head is None:

@@ -5,13 +5,14 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from vit_atlas.explain.classify import Classification, MapRequest, Prediction
-from vit_atlas.explain.run import Explanation
+from vit_atlas.explain.run import Explainer, Explanation
 from vit_atlas.explain.sources import shown
 from vit_atlas.figures.attention import overlay, small
 from vit_atlas.figures.differences import change_overlay
@@ -53,6 +54,17 @@ class WhyNot:
 
 
 @dataclass(frozen=True)
+class ByAnother:
+    """What another model makes of the photo."""
+
+    name: str
+    readout: str
+    """What its head reads, which maps follow."""
+    predictions: Sequence[Prediction]
+    panels: list[Panel]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A photo on the page."""
 
@@ -60,6 +72,7 @@ class Entry:
     predictions: Sequence[Prediction]
     panels: list[Panel]
     why_not: list[WhyNot]
+    other: ByAnother | None
     caption: str | None
     captioner: str
     """What wrote the caption."""
@@ -75,12 +88,12 @@ class Page:
 
     Args:
         folder: where the page goes, beside the pictures.
-        request: the maps' methods, for their titles.
+        explainer: what explained them, for the titles of maps.
         model: what people call the model.
     """
 
     folder: Path
-    request: MapRequest
+    explainer: Explainer
     model: str
     entries: list[Entry] = field(default_factory=list)
     more: int = 0
@@ -89,56 +102,80 @@ class Page:
 
     def add(self, explanation: Explanation) -> None:
         """Put a photo on the page, while there is room."""
-        if explanation.classification is None or explanation.photo is None:
+        if explanation.classification is None:
             return
         if len(self.entries) == MOST:
             self.more += 1
             return
-        written = explanation.caption
-        picture, tiny = small(explanation.photo, SIDE), small(explanation.photo, WORD_SIDE)
-        name = shown(explanation.path.name)
-        panels = [_panel("photo", f"the photo {name}", np.asarray(picture) / 255)]
-        for method, values in explanation.classification.maps.items():
-            title = self.request.label(method)
-            panels.append(_panel(title, f"where the model looked in {name}: {title}", overlay(picture, values)))
-        words = [
-            _panel(word.text, f"where “{word.text}” looked", overlay(tiny, word.values), word.probability)
-            for word in (written.words if written else ())
-        ]
-        self.entries.append(
-            Entry(
-                path=shown(explanation.path),
-                predictions=explanation.classification.predictions,
-                panels=panels,
-                why_not=_why_not(picture, explanation.classification),
-                caption=written.text if written else None,
-                captioner=written.captioner if written else "",
-                ended=written.ended if written else True,
-                words=words,
-                files=[file.name for file in explanation.files],
-            )
-        )
+        self.entries.append(make_entry(explanation, self.explainer))
 
     def write(self) -> Path:
         """Write the page atomically and return its path."""
-        environment = Environment(
-            loader=PackageLoader("vit_atlas.explain", "."),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        text = environment.get_template("page.html").render(
+        text = render(
+            "page.html",
             entries=self.entries,
             more=self.more,
             problems=self.problems,
             model=self.model,
-            readout=self.request.readout,
+            readout=self.explainer.request.readout,
         )
         place = self.folder / NAME
         with atomic_file(place) as temporary:
             temporary.write_text(text, encoding="utf-8", errors="replace")
         return place
+
+
+def make_entry(explanation: Explanation, explainer: Explainer) -> Entry:
+    """What the page says of one photo that was classified."""
+    found, written, photo = explanation.classification, explanation.caption, explanation.photo
+    if found is None or photo is None:
+        raise ValueError("only what was explained can be shown")
+    picture, tiny = small(photo, SIDE), small(photo, WORD_SIDE)
+    name = shown(explanation.path.name)
+    words = [
+        _panel(word.text, f"where “{word.text}” looked", overlay(tiny, word.values), word.probability)
+        for word in (written.words if written else ())
+    ]
+    by_another = None
+    if explanation.compared is not None and explainer.other is not None:
+        other, compared = explainer.other, explanation.compared
+        panels = _maps(picture, f"{name}, by {other.name}", compared, other.request)
+        by_another = ByAnother(other.name, other.request.readout, compared.predictions, panels)
+    return Entry(
+        path=shown(explanation.path),
+        predictions=found.predictions,
+        panels=[
+            _panel("photo", f"the photo {name}", np.asarray(picture) / 255),
+            *_maps(picture, name, found, explainer.request),
+        ],
+        why_not=_why_not(picture, found),
+        other=by_another,
+        caption=written.text if written else None,
+        captioner=written.captioner if written else "",
+        ended=written.ended if written else True,
+        words=words,
+        files=[file.name for file in explanation.files],
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill one of this folder's templates."""
+    environment = Environment(
+        loader=PackageLoader("vit_atlas.explain", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def _maps(picture: Image.Image, name: str, found: Classification, request: MapRequest) -> list[Panel]:
+    titles = {request.label(method): values for method, values in found.maps.items()}
+    return [
+        _panel(title, f"where the model looked in {name}: {title}", overlay(picture, values))
+        for title, values in titles.items()
+    ]
 
 
 def _why_not(picture: Image.Image, found: Classification) -> list[WhyNot]:

@@ -1,6 +1,5 @@
 """Explaining photos one after the other: what fails on one of them stops none of the others."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +39,17 @@ class Explanation:
     """Pictures that were written."""
     problem: str | None = None
     """A sentence."""
+    compared: Classification | None = None
+    """What another model makes of it, where one was asked for."""
+
+
+@dataclass(frozen=True)
+class Other:
+    """A second model, whose answer stands beside the first one's."""
+
+    name: str
+    classifier: Classifier
+    request: MapRequest
 
 
 @dataclass
@@ -51,26 +61,39 @@ class Explainer:
         request: which maps.
         writer: writes captions; None leaves them out.
         out: folder of the pictures; None draws none.
+        other: another model to ask too.
     """
 
     classifier: Classifier
     request: MapRequest
     writer: Writer | None
     out: Path | None
+    other: Other | None = None
 
     def explain(self, paths: Sequence[Path]) -> Iterator[Explanation]:
         """Explain photos, each as soon as the one before it is done with."""
         for path, stem in zip(paths, output_stems(paths), strict=True):
-            explanation = Explanation(path)
-            try:
-                self._classify(explanation, stem)
-                self._caption(explanation, stem)
-            except AtlasError as error:
-                explanation.problem = str(error)
-            yield explanation
+            yield self.explain_one(path, stem)
 
-    def _classify(self, explanation: Explanation, stem: str) -> None:
-        photo = read_photo(explanation.path)
+    def explain_one(self, path: Path, stem: str, content: bytes | None = None) -> Explanation:
+        """Explain one photo.
+
+        Args:
+            path: where it is, or with ``content`` its name.
+            stem: with which the names of its pictures begin.
+            content: the file's bytes, where it is no file of this machine.
+        """
+        explanation = Explanation(path)
+        try:
+            self._classify(explanation, stem, content)
+            self._compare(explanation, stem)
+            self._caption(explanation, stem)
+        except AtlasError as error:
+            explanation.problem = str(error)
+        return explanation
+
+    def _classify(self, explanation: Explanation, stem: str, content: bytes | None) -> None:
+        photo = read_photo(explanation.path, content)
         request = self.request
         options = MapOptions(layer=request.layer, head=request.head)
         found = classify(
@@ -88,6 +111,20 @@ class Explainer:
                     save(_contrast_figure(photo, shown(explanation.path.name), found, contrast), place)
                     explanation.files.append(place)
         explanation.photo, explanation.classification = photo, found
+
+    def _compare(self, explanation: Explanation, stem: str) -> None:
+        photo, other = explanation.photo, self.other
+        if photo is None or other is None:
+            return
+        request, name = other.request, shown(explanation.path)
+        options = MapOptions(layer=request.layer, head=request.head)
+        explanation.compared = found = classify(other.classifier, photo, name, request.methods, options)
+        if self.out is not None:
+            maps = {request.label(method): values for method, values in found.maps.items()}
+            title = f"{shown(explanation.path.name)}, by {other.name}"
+            figure = draw_explanation(photo, maps, found.predictions, title, request.readout)
+            explanation.files.append(_new_picture(self.out, f"{stem}-compared.png", explanation.path))
+            save(figure, explanation.files[-1])
 
     def _caption(self, explanation: Explanation, stem: str) -> None:
         """Caption the photo. The captioner is opened after the first classification is out; one that cannot be opened
@@ -109,21 +146,12 @@ class Explainer:
             save(figure, explanation.files[-1])
 
 
-def as_json(explanation: Explanation, request: MapRequest) -> str:
-    """The explanation of one photo as one line of JSON; every map sums to 1, and a difference of 1 is an even map."""
+def as_record(explanation: Explanation, explainer: Explainer) -> dict[str, Any]:
+    """The explanation of one photo as JSON holds it; every map sums to 1, and a difference of 1 is an even map."""
     found, written = explanation.classification, explanation.caption
     if found is None:
         raise ValueError("only what was explained can be written down")
-    some = next(iter(found.maps.values()))
-    content: dict[str, Any] = {
-        "path": str(explanation.path),
-        "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in found.predictions],
-        "readout": request.readout,
-        "layer": request.layer + 1,
-        "grid": list(some.shape),
-        "maps": {method: _grid(values) for method, values in found.maps.items()},
-        "caption": None,
-    }
+    content = {"path": str(explanation.path), **_answer(found, explainer.request), "caption": None}
     if found.contrasts:
         content["classes"] = [
             {
@@ -145,7 +173,20 @@ def as_json(explanation: Explanation, request: MapRequest) -> str:
             "captioner": written.captioner,
             "words": words,
         }
-    return json.dumps(content)
+    if explanation.compared is not None and explainer.other is not None:
+        other = explainer.other
+        content["compared_with"] = {"model": other.name, **_answer(explanation.compared, other.request)}
+    return content
+
+
+def _answer(found: Classification, request: MapRequest) -> dict[str, Any]:
+    return {
+        "predictions": [{"label": one.label, "probability": _short(one.probability)} for one in found.predictions],
+        "readout": request.readout,
+        "layer": request.layer + 1,
+        "grid": list(next(iter(found.maps.values())).shape),
+        "maps": {method: _grid(values) for method, values in found.maps.items()},
+    }
 
 
 def _new_picture(out: Path, name: str, photo: Path) -> Path:
