@@ -8,6 +8,7 @@ from vit_atlas.cli.compare import compare
 from vit_atlas.cli.data import app as data_app
 from vit_atlas.cli.explain import explain
 from vit_atlas.cli.reproduce import reproduce
+from vit_atlas.cli.serve import serve
 from vit_atlas.cli.suspects import suspects
 from vit_atlas.cli.track import export, track
 from vit_atlas.cli.use import use
@@ -25,6 +26,7 @@ commands.command()(track)
 commands.command()(export)
 commands.command()(compare)
 commands.command()(explain)
+commands.command()(serve)
 commands.command()(suspects)
 commands.command()(reproduce)
 
