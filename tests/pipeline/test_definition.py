@@ -99,6 +99,12 @@ def test_stage_scripts_have_one_shape(root: Path) -> None:
         assert ast.unparse(tree.body[-1]) == "if __name__ == '__main__':\n    run_stage(main)", name
 
 
+def test_only_prepare_walks_the_photos(root: Path) -> None:
+    """The others depend on tables that hold the files' hashes, so that `dvc repro` looks at each photo twice only."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    assert [name for name, stage in stages.items() if "data/classification" in stage["deps"]] == ["prepare"]
+
+
 def test_stage_scripts_are_thin(root: Path) -> None:
     long = {script.name for script in (root / "stages").glob("*.py") if len(script.read_text().splitlines()) > 30}
     assert not long
