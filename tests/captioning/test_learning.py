@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vit_atlas.captioning.train.learning import threads_for
+from vit_atlas.captioning.model.threads import threads_for
 
 
 def test_a_small_network_works_on_one_thread_and_a_large_one_on_all() -> None:

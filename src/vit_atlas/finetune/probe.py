@@ -19,6 +19,10 @@ STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse regularisation strengths C among which the validation split chooses."""
 
 
+SMALL = 4_000_000
+"""Values up to which features are multiplied so quickly that threads only wait for each other beside a busy process."""
+
+
 @dataclass(frozen=True)
 class LinearProbe:
     """A linear classifier on features as they come: their standardisation is part of the weights."""
@@ -80,6 +84,7 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], cl
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     scaler = StandardScaler().fit(features["train"].astype(np.float64))
     width = features["train"].shape[1]
@@ -91,7 +96,8 @@ def fit_probe(features: dict[str, np.ndarray], labels: dict[str, np.ndarray], cl
     model = LogisticRegression(max_iter=1000, warm_start=True)
     best_accuracy = -1.0
     for strength in tqdm(STRENGTHS, "Linear probe: strength", unit="fit"):
-        model.set_params(C=strength).fit(scaled, labels["train"])
+        with threadpool_limits(1 if scaled.size <= SMALL else None, "blas"):
+            model.set_params(C=strength).fit(scaled, labels["train"])
         probe = _unscaled(model, scaler, classes, strength)
         accuracy = float((probe.predict(features["val"]) == labels["val"]).mean())
         if accuracy > best_accuracy:

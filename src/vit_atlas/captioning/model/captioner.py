@@ -10,6 +10,7 @@ from PIL import Image
 from vit_atlas.captioning import SMALLEST_SIDE
 from vit_atlas.captioning.model.decoding import Decoded, NetworkDecoder, Rules, search
 from vit_atlas.captioning.model.network import CaptionNetwork, Memory
+from vit_atlas.captioning.model.threads import threads_for
 from vit_atlas.captioning.model.words import Caption, PieceStyle, piece_style, to_words
 from vit_atlas.errors import AtlasError
 
@@ -94,5 +95,6 @@ def write_captions(
 ) -> list[Caption]:
     """Search a caption for each photo in ``memory``."""
     rules = vocabulary.rules(options, network.shape.positions)
-    found = search(NetworkDecoder(network, memory), len(memory.values), rules, memory.values.device)
+    with threads_for(network):
+        found = search(NetworkDecoder(network, memory), len(memory.values), rules, memory.values.device)
     return [vocabulary.caption(decoded, memory.grid) for decoded in found]

@@ -1,7 +1,6 @@
 """The training loop of a captioner: transformers' Trainer over photos' features and all captions of each."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +13,7 @@ from transformers import TrainerControl
 
 from vit_atlas.captioning.model.captioner import SearchOptions, Vocabulary, vocabulary_of, write_captions
 from vit_atlas.captioning.model.network import CaptionNetwork
+from vit_atlas.captioning.model.threads import threads_for
 from vit_atlas.captioning.model.vocabulary import to_tokens, words_of
 from vit_atlas.errors import AtlasError
 from vit_atlas.settings import CaptionerSettings
@@ -57,26 +57,6 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Tensor]:
         for row, ids in enumerate(sorted(item["tokens"], key=len)):
             tokens[photo, row, : len(ids)] = torch.tensor(ids)
     return {"features": torch.stack([item["features"] for item in items]).float(), "tokens": tokens}
-
-
-SMALL_NETWORK = 2_000_000
-"""Parameters up to which a step is so short that threads of the CPU cost more than they bring."""
-
-
-@contextmanager
-def threads_for(network: nn.Module) -> Iterator[None]:
-    """Let a small network work on one thread of the CPU, and put the number of threads back.
-
-    Threads meet after every operation. In a short step they gain nothing, and beside a busy process each meeting waits
-    for the thread that was interrupted. One thread gives the same bits whatever the number of cores, too.
-    """
-    before = torch.get_num_threads()
-    if sum(parameter.numel() for parameter in network.parameters()) <= SMALL_NETWORK:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class CaptionLoss(nn.Module):
