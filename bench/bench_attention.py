@@ -80,7 +80,8 @@ def save_timm(folder: str) -> str:
     from transformers import AutoModelForImageClassification, TimmWrapperConfig, ViTImageProcessor
 
     torch.manual_seed(0)
-    model = AutoModelForImageClassification.from_config(TimmWrapperConfig(architecture="vit_small_patch14_dinov2"))
+    config = TimmWrapperConfig(architecture="vit_small_patch14_dinov2")
+    model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     model.save_pretrained(folder)
     ViTImageProcessor().save_pretrained(folder)
     return folder

@@ -140,7 +140,7 @@ def test_cross_attention_of_a_gpt2_decoder(pixels: torch.Tensor) -> None:
     ):
         captioner(pixels, decoder_input_ids=words)
     for layer, attention in enumerate(expected):
-        torch.testing.assert_close(recorder.rows(layer), attention, atol=1e-6, rtol=0)
+        torch.testing.assert_close(recorder.rows(layer), attention, atol=2e-6, rtol=0)
     assert captioner.encoder.config._attn_implementation == "sdpa"
 
 

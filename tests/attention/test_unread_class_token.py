@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageClassification, TimmWrapperConfig, ViTImageProcessor
 
-from vit_atlas.attention.faithfulness import deletion_insertion
+from vit_atlas.attention.faithfulness import Question, deletion_insertion
 from vit_atlas.attention.maps import MapOptions, make_maps
 from vit_atlas.attention.passes import run_pass
 from vit_atlas.models.classifier import Classifier
@@ -88,11 +88,13 @@ def results(seed: int) -> dict[str, tuple[float, float, float]]:
         "drawn": make_maps(trace, [""] * 32, ["head_mean"], MapOptions())["head_mean"],
         "class token": trace.on_grid(trace.records[-1].rows([0])[:, :, 0].mean(dim=1)).numpy(),
     }
-    falls = []
-    for place in range(32):
-        one = run_pass(classifier, photos.pixels[place : place + 1], gradients=False)
-        curves = deletion_insertion(one, np.stack([values[place] for values in maps.values()]), 7, fillings=["mean"])
-        falls.append(curves.deletion[:, 0] - curves.deletion[:, 1])
+    guesses = trace.logits.argmax(dim=-1).tolist()
+    questions = [
+        Question(photos.pixels[place : place + 1], guess, np.stack([values[place] for values in maps.values()]))
+        for place, guess in enumerate(guesses)
+    ]
+    curves = deletion_insertion(classifier.model, questions, 7, fillings=["mean"])
+    falls = [curve.deletion[:, 0] - curve.deletion[:, 1] for curve in curves]
     places = photos.places.flatten(2).numpy()
     found = {}
     for (name, values), fall in zip(maps.items(), np.mean(falls, axis=0), strict=True):
