@@ -53,3 +53,16 @@ def test_check_of_photos_with_captions_tells_what_a_captioner_would_use(two_clas
     assert f"{folder}: captions, {len(names) - 1} photos (" in result.stdout
     assert "1 without a caption)" in result.stdout
     assert "left out (1):\n  empty.jpg: the file is empty (zero bytes)" in result.stdout
+
+
+def test_check_of_the_captioning_folder_needs_no_captions(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = next(path for path in two_classes.rglob("*") if path.is_file())
+    images = tmp_path / "data/captioning/images"
+    images.mkdir(parents=True)
+    (images / photo.name).write_bytes(photo.read_bytes())
+    result = CliRunner().invoke(app, ["check", "data/captioning"])
+    assert result.exit_code == 0, result.output
+    assert "captions, 1 photos (0 train, 0 val, 0 test, 1 without a caption), 0 captions" in result.output

@@ -70,16 +70,18 @@ def check(folder: Annotated[Path, typer.Argument(help="A folder of photos.")]) -
     """Look at a folder as the pipeline would: layout, splits, every file that would be left out. Writes nothing.
 
     What DVC cannot store is named first: `dvc add` fails on it, or waits for ever. A folder with images/ and a table
-    captions.csv is read as data/captioning.
+    captions.csv, and data/captioning itself, are read as photos with captions.
     """
     from vit_atlas.captioning.dataset import captions_table
     from vit_atlas.data.prepare import prepare
     from vit_atlas.data.storable import not_storable
+    from vit_atlas.paths import CAPTIONING_DATA
 
     if folder.is_dir() and (problems := not_storable(folder)):
         lines = _table("DVC cannot store", [f"{name}: {reason}" for name, reason in problems])
         typer.echo("\n".join([*lines[1:], ""]))
-    if captions_table(folder):
+    # Captions are optional there: a folder of that name holds photos to be captioned, not classes.
+    if captions_table(folder) or folder.resolve() == CAPTIONING_DATA.resolve():
         typer.echo("\n".join(_captioning_report(folder)))
         return
     prepared = prepare(folder, _data_settings())
