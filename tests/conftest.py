@@ -27,8 +27,24 @@ LONGEST = ("pipeline", "faults", "tracking", "reproduce")
 """Folders whose tests run the pipeline, the longest first."""
 
 
-SLOW = ("test_families.py", "test_lora.py", "test_processes.py", "test_examples.py")
-"""Files elsewhere that train every family of models, start several processes or a notebook."""
+SLOW = {
+    "attention": "contrast pictures study unread_class_token",
+    "captioning": "catr dataset describe published run",
+    "comparison": "results seeds",
+    "data": "any_folder dirty junk pixels prepare stickers",
+    "evaluation": "evaluate",
+    "explain": "explain figure help serve",
+    "figures": "captions style",
+    "finetune": "cache lora run",
+    "interventions": "interventions",
+    "models": "embedded families hub_protocol loading",
+    "repeats": "finetuning",
+    "report": "page",
+    "safety": "names",
+    "": "api docs examples export export_onnx imports presets",
+    "training": "processes",
+}
+"""Elsewhere, by folder, files whose tests take more than some three seconds together (test_*.py)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,9 +55,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_place(item)))
-        if _place(item) in LONGEST or item.path.name in SLOW or "browser" in getattr(item, "fixturenames", ()):
+        if _place(item) in LONGEST or _is_slow(item.path) or "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("slow")
     items.sort(key=lambda item: LONGEST.index(_place(item)) if _place(item) in LONGEST else len(LONGEST))
+
+
+def _is_slow(path: Path) -> bool:
+    """Whether SLOW names the file."""
+    folder = path.parent.relative_to(ROOT / "tests").as_posix().removeprefix(".")
+    return path.stem.removeprefix("test_") in SLOW.get(folder, "").split()
 
 
 def _place(item: pytest.Item) -> str:
