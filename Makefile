@@ -43,7 +43,7 @@ repro: setup ## `dvc repro` with the settings in params.yaml
 	dvc repro
 
 pets: setup ## the report's own experiment: Oxford-IIIT Pet, google/vit-base-patch16-384 (needs the hub and a GPU)
-	vit-atlas data pets
+	@[ -f data/classification/annotations/trainval.txt ] || vit-atlas data pets
 	vit-atlas use data=pets model=vit_base_patch16_384
 	dvc add data
 	dvc exp run --name pets
@@ -73,5 +73,5 @@ lock: setup ## resolve pyproject.toml's ranges anew into requirements.lock (HASH
 	    mv requirements.new requirements.lock
 
 clean: ## remove what the pipeline made (not data/, not the environment)
-	rm -rf build report/index.html report/first_look.html plots/embeddings plots/attention plots/captions plots/interventions.png plots/evaluate/mistakes.png explain \
+	rm -rf build report/index.html report/first_look.html plots/embeddings plots/attention plots/captions plots/interventions.png plots/suspects.png plots/compare plots/evaluate/mistakes.png explain \
 	    dvc_plots .checkpoints .trunk-cache .verify-cache

@@ -16,7 +16,7 @@ def main() -> None:
     if launch(__file__, settings.finetune.processes):
         return
     with joined():
-        classifier, test = load_finetuned(), Manifest.read(masks=True).require("test")
+        classifier, test = load_finetuned().to_device(), Manifest.read(masks=True).require("test")
         table = run_interventions(classifier, test, settings.interventions)
         if is_first():
             write_csv(INTERVENTIONS, table)

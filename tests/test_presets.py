@@ -1,6 +1,7 @@
 """`vit-atlas use`: a preset's keys are written into params.yaml, and nothing else of the file changes."""
 
 import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -248,6 +249,14 @@ def test_outside_a_project_it_says_where_to_run(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AtlasError, match=r"run from the project's folder, the one with dvc\.yaml"):
         use_presets({"data": "photos"})
+
+
+def test_a_section_that_is_a_word_is_refused_by_a_preset_too(params: Path) -> None:
+    params.write_text(re.sub(r"^captioner:\n(  .*\n)+", "captioner: none\n", params.read_text(), flags=re.MULTILINE))
+    before = params.read_text()
+    with pytest.raises(AtlasError, match="`captioner` must be a section with keys"):
+        use_presets({"captioner": "none"})
+    assert params.read_text() == before
 
 
 def test_a_group_named_after_a_section_is_hinted_at_when_it_is_set_instead() -> None:

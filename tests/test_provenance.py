@@ -8,7 +8,7 @@ import pytest
 from vit_atlas.errors import AtlasError
 from vit_atlas.git import changed_files, git
 from vit_atlas.io.plain import canonical_json, flatten
-from vit_atlas.provenance import read_commit, read_numbers
+from vit_atlas.provenance import read_commit, read_numbers, read_yaml
 
 FILES = ("src/vit_atlas/a.py", "stages/a.py", "params.yaml", "metrics/a.json", "plots/a.csv", "dvc.lock", "README.md")
 
@@ -47,6 +47,21 @@ def test_what_is_no_part_of_a_result_does_not(committed: Path) -> None:
     commit = read_commit()
     assert commit is not None
     assert not commit.dirty
+
+
+def test_yaml_is_read_as_dvc_wrote_it(tmp_path: Path) -> None:
+    """By YAML 1.2: a learning rate without a dot is a number, `off` a word."""
+    (tmp_path / "dvc.lock").write_text("finetune.learning_rate: 2e-05\nfinetune.compile: off\n")
+    assert read_yaml(tmp_path / "dvc.lock") == {"finetune.learning_rate": 2e-05, "finetune.compile": "off"}
+
+
+def test_the_commit_of_another_folder(committed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("params.yaml").write_text("changed")
+    (committed / "build").mkdir()
+    monkeypatch.chdir("build")
+    commit = read_commit(committed)
+    assert commit is not None
+    assert commit.dirty
 
 
 def test_outside_git_and_before_the_first_commit_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

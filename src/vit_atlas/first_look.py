@@ -18,6 +18,7 @@ KNOWN = (
     paths.PREDICTIONS,
     paths.PROBE_PREDICTIONS,
     paths.MISTAKES,
+    paths.TRAINING_RECORD,
     Path("data.dvc"),
 )
 """Files and folders that finetune and evaluate leave, and what names their photos."""
@@ -44,4 +45,4 @@ def first_look(settings: Settings) -> str:
         with chdir(folder):
             for part in (prepared, evaluation):
                 write_summary(part.summarise(alone))
-            return render_report(alone)
+            return render_report(alone, here)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
@@ -64,17 +65,17 @@ def data_hash(stages: Mapping[str, Any]) -> str | None:
     return str(hashes[0]) if hashes else None
 
 
-def read_commit() -> Commit | None:
-    """Ask git what is checked out; None outside git.
+def read_commit(project: Path = Path()) -> Commit | None:
+    """Ask git what is checked out in ``project``; None outside git.
 
     The commit does not hold the result as long as code, settings, data's hash, or the numbers and tables that the
     stages wrote are changed: ``dirty`` says so until they are committed.
     """
     try:
-        head = git(Path(), "rev-parse", "--verify", "--quiet", "HEAD")
+        head = git(project, "rev-parse", "--verify", "--quiet", "HEAD")
     except AtlasError:
         return None
-    return Commit(head.stdout.decode().strip(), bool(changed_files(Path(), *IN_GIT))) if head.returncode == 0 else None
+    return Commit(head.stdout.decode().strip(), bool(changed_files(project, *IN_GIT))) if head.returncode == 0 else None
 
 
 def read_numbers() -> dict[str, float]:
@@ -98,7 +99,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         AtlasError: it is not valid YAML.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        # As DVC reads it, by YAML 1.2: to PyYAML 2e-05 is a text, and off is false.
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError):
         raise AtlasError(f"{path} is not valid YAML: bring it back with `git checkout {path}`") from None
     return content if isinstance(content, dict) else {}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoModelForImageClassification, PreTrainedModel, TimmWrapperConfig, ViTImageProcessor
 
 from tests import tiny_models
 from tests.tiny_models import PREFIX_TOKENS
@@ -316,3 +316,28 @@ def test_rollout_equals_a_published_package() -> None:
         on_grid=lambda row: row[:, 1:].reshape(2, 2, 3),
     )
     torch.testing.assert_close(maps.rollout(trace), expected[:, 0, 1:].reshape(2, 2, 3), atol=1e-6, rtol=1e-5)
+
+
+def test_another_classes_map_of_a_head_that_pools_by_attention_starts_from_that_class(pixels: torch.Tensor) -> None:
+    arguments = {"img_size": 16, "patch_size": 4, "depth": 2, "embed_dim": 48, "num_heads": 3}
+    config = TimmWrapperConfig(architecture="vit_base_patch16_siglip_224", model_args=arguments, num_labels=5)
+    torch.manual_seed(0)
+    model = AutoModelForImageClassification.from_config(config).eval()
+    classifier = Classifier(model, ViTImageProcessor(size={"height": 16, "width": 16}))
+    other = torch.tensor([3, 4])
+    direct = run_pass(classifier, pixels, other)
+    assert direct.pooling is not None
+    again = run_pass(classifier, pixels, torch.tensor([0, 1])).explaining(other)
+    names = ["relevance", "legrad"]
+    expected, found = (make_maps(one, ["", ""], names, MapOptions()) for one in (direct, again))
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-6, err_msg=name)
+
+
+def test_a_layer_that_the_model_does_not_have_is_named(pixels: torch.Tensor) -> None:
+    trace = run_pass(
+        Classifier(tiny_model("vit"), ViTImageProcessor(size={"height": 16, "width": 16})), pixels, gradients=False
+    )
+    for layer, named in ((3, "4"), (-4, "-4")):
+        with pytest.raises(AtlasError, match=f"there is no layer {named}: the model has 3"):
+            trace.read_rows(layer)

@@ -128,11 +128,22 @@ def test_difference_pictures_of_common_photos(project: Project, tmp_path: Path) 
     values = np.random.default_rng(0).random((2, 2, 4, 5))
     old = SavedMaps(["0.png", "1.png"], ["photos/0.png", "photos/1.png"], ["head_mean", "uniform"], values)
     new = SavedMaps(["1.png", "2.png"], ["photos/1.png", "photos/2.png"], ["head_mean", "legrad"], values[::-1])
-    amounts = draw_differences(old, new, tmp_path / "changes")
+    amounts, pictures = draw_differences(old, new, tmp_path / "changes")
     assert amounts == {"head_mean": 0.0}
+    assert pictures == {"1.png": "00_1.png"}
     assert [path.name for path in (tmp_path / "changes").iterdir()] == ["00_1.png"]
     with pytest.raises(AtlasError, match="share no photo"):
         draw_differences(old, SavedMaps(["9.png"], ["x"], ["head_mean"], values[:1, :1]), tmp_path / "none")
     with pytest.raises(AtlasError, match="grids of 4x5 and 2x5 patches"):
         draw_differences(old, SavedMaps(["1.png"], ["x"], ["head_mean"], values[:1, :1, :2]), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_photos_of_one_name_in_several_classes_have_a_picture_each(project: Path, tmp_path: Path) -> None:
+    maps = np.random.default_rng(0).random((3, 1, 4, 5))
+    ids = ["cat/1.png", "dog/1.png", "dog/2.png"]
+    result = SavedMaps(ids, ["0.png", "1.png", "gone.png"], ["head_mean"], maps)
+    amounts, pictures = draw_differences(result, result, tmp_path / "changes", Path("photos"))
+    assert pictures == {"cat/1.png": "00_1.png", "dog/1.png": "01_1.png"}
+    assert {path.name for path in (tmp_path / "changes").iterdir()} == set(pictures.values())
+    assert amounts == {"head_mean": 0.0}

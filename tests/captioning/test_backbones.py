@@ -1,9 +1,9 @@
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForImageClassification, IJepaConfig, ViTImageProcessor, ViTMSNConfig
 
-from tests.tiny_models import save_pretrained
+from tests.tiny_models import VIT, save_pretrained
 from tests.tiny_settings import tiny
 from vit_atlas.captioning.model.backbones import describe_backbone, load_backbone, make_backbone
 from vit_atlas.captioning.model.efficientnet import EfficientNetBackbone, EfficientNetLite2
@@ -40,6 +40,17 @@ def test_patch_features_lie_on_the_grid_without_special_tokens(tmp_path, monkeyp
     again = load_backbone(tmp_path / "saved", describe_backbone(settings))
     torch.testing.assert_close(again(PHOTOS), features)
     assert again.fingerprint() == backbone.fingerprint()
+
+
+@pytest.mark.parametrize("kind", [ViTMSNConfig, IJepaConfig])
+def test_inputs_of_another_size_and_any_number_of_special_tokens(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    config = kind(**VIT, id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1})
+    AutoModelForImageClassification.from_config(config).save_pretrained("pretrained")
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("pretrained")
+    load_pretrained(tiny(ModelSettings, name="pretrained"), ["a", "b"], 0).save("build/model")
+    backbone = make_backbone(tiny(CaptionerSettings, image_size=44, layers=(1, -1)))
+    assert backbone(PHOTOS).shape == (2, 32, 5, 5)
 
 
 def test_a_side_smaller_than_a_patch_is_named(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from vit_atlas.comparison.measures import of_predictions
 from vit_atlas.comparison.paired import Measure, Row, compare_measure, judge
 from vit_atlas.errors import AtlasError
 from vit_atlas.estimates import Estimate
+from vit_atlas.io.files import write_json
 
 from .conftest import predictions, write_result
 
@@ -80,6 +81,25 @@ def test_holms_correction_over_the_table() -> None:
     judged = judge([Row("x", str(value), 1, 30, 0, 0, Estimate(0.1, 0.0, 0.2), 0.05, value) for value in p])
     assert [row.corrected for row in judged] == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert [row.verdict for row in judged] == ["better", "no difference seen", "no difference seen", "better"]
+
+
+def test_words_of_another_captioner_may_be_anothers_luck_though_the_model_is_the_same(
+    tmp_path: Path, noise: np.random.Generator
+) -> None:
+    table = predictions(noise.random(60) < 0.7)
+    estimate = {"noun_mass": 0.40, "noun_mass_low": 0.38, "noun_mass_high": 0.42}
+    verdicts = {}
+    for captioner in ("1", "2"):
+        sides = []
+        for side, mass in (("1", 0.0), (captioner, 0.06)):
+            folder = tmp_path / f"{captioner}-{mass}"
+            write_result(folder, table)
+            write_json(folder / "metrics/caption.json", {name: value + mass for name, value in estimate.items()})
+            outs = [{"path": "build/model", "md5": "0"}, {"path": "build/captioner", "md5": side}]
+            (folder / "dvc.lock").write_text(json.dumps({"stages": {"all": {"outs": outs}}}))
+            sides.append(str(folder))
+        verdicts[captioner] = rows(compare(*sides))["noun_mass"].verdict
+    assert verdicts == {"1": "better", "2": "no difference seen"}
 
 
 def test_other_test_photos_are_left_out_and_too_few_are_refused(tmp_path: Path, noise: np.random.Generator) -> None:

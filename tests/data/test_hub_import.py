@@ -70,6 +70,14 @@ def test_a_saved_folder_with_splits_and_odd_names_of_classes(tmp_path: Path) -> 
     assert "class 'cat/dog' is the folder cat_dog_2/" in lines
 
 
+def test_a_class_has_one_folder_in_all_splits(tmp_path: Path) -> None:
+    splits = {"train": dataset(4, ("a/b", "a_b")), "test": dataset(2, ("a_b",))}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    import_dataset(str(tmp_path / "saved"), tmp_path / "out", print)
+    assert sorted(path.name for path in (tmp_path / "out/train").iterdir()) == ["a_b", "a_b_2"]
+    assert [path.name for path in (tmp_path / "out/test").iterdir()] == ["a_b_2"]
+
+
 def test_rows_without_label_or_photo_are_left_out_and_counted(tmp_path: Path) -> None:
     content = rows(6) | {"label": ["a", "b", None, "a", "b", "a"]}
     content["image"][3] = None

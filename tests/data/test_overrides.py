@@ -67,6 +67,19 @@ def test_corrections_are_added_and_later_ones_win(two_classes: Path, tmp_path: P
     assert {path: path.read_bytes() for path in photos} == before
 
 
+def test_corrections_go_into_the_table_that_is_there_however_it_is_spelt(two_classes: Path, tmp_path: Path) -> None:
+    photos, fixes = sorted(two_classes.glob("*/*.jpg")), tmp_path / "fixes.csv"
+    (two_classes / "Label_Overrides.CSV").write_text("path,label\ncat/1.jpg,dog\n")
+    fixes.write_text("path,label\ncat/2.jpg,dog\n")
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (1, 2)
+    assert {
+        name: label for name, label in labels(two_classes).items() if name.startswith("cat/") and label == "dog"
+    } == {
+        "cat/1.jpg": "dog",
+        "cat/2.jpg": "dog",
+    }
+
+
 def test_wrong_corrections_change_nothing(two_classes: Path, tmp_path: Path) -> None:
     fixes = tmp_path / "fixes.csv"
     for content, told in (

@@ -312,6 +312,13 @@ def test_per_class_table() -> None:
     assert table.loc["blue", ["recall_low", "recall_high"]].tolist() == pytest.approx([0.0615, 0.7923], abs=1e-4)
 
 
+def test_a_class_without_test_photos_is_not_measured_and_weighs_nothing() -> None:
+    answers = table(np.array([0, 1]), np.array([[0.9, 0.1, 0], [0.1, 0.9, 0]]), CLASSES)
+    classes = per_class_table(answers, CLASSES).set_index("class_name")
+    assert classes["recall"].tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
+    assert numbers(answers, CLASSES, settings())["macro_f1"] == 1
+
+
 def test_classes_of_few_test_photos_are_warned_of(project: Path) -> None:
     run_stage()
     (warning,) = read_json("metrics/evaluate.json")["warnings"]

@@ -79,6 +79,15 @@ def test_highlight_and_the_area_compared_with_it_have_one_size_and_shape() -> No
     assert np.array_equal(to_patches(to_pixels(highlight, (32, 32)), (4, 4)), highlight)
 
 
+def test_without_background_around_the_objects_box_the_background_is_not_asked_about() -> None:
+    looks = np.eye(4)
+    close = scene((slice(8, 24), slice(8, 24)))
+    assert close.box.all()
+    names = {name for name, *_ in interventions(close, looks, None, 0.01, chance())}
+    assert "object_alone" in names
+    assert "background_alone" not in names
+
+
 def test_emphasis_beside_the_object_is_asked_about_only_where_there_is_one() -> None:
     beside, on = np.zeros((4, 4)), np.zeros((4, 4))
     beside[3, 3] = 1

@@ -117,7 +117,7 @@ def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) ->
     page = Page(render_report(SETTINGS))
     for text in (
         "metrics/evaluate.json is missing",
-        "metrics/attention.json is missing: `dvc repro attn-viz` writes it",
+        "metrics/attention.json is missing: `dvc repro metrics` writes it",
         "There are no maps of attention",
         "There are no captions",
         "There are no similarities of position embeddings",

@@ -135,11 +135,12 @@ def test_the_emphasis_is_three_numbers_whether_it_is_there_beside_the_object_and
         ("attention", "photos_scored", "head_mean.mass"),
         ("interventions", "photos_with_masks", "needs_object"),
         ("interventions", "photos_with_emphasis_beside", "beside_effect"),
+        ("caption", "photos_with_nouns", "noun_mass_over_gaussian"),
     ],
 )
 def test_a_handful_of_photos_decides_nothing(file: str, count: str, key: str, photos: int, verdict: str) -> None:
     """Three photos that agree give a bootstrap interval on one side every time."""
-    shown = {"accuracy": 0.9, "probe_accuracy": 0.8} if file == "evaluate" else {}
+    shown = {"evaluate": {"accuracy": 0.9, "probe_accuracy": 0.8}, "caption": {"noun_mass": 0.9}}.get(file, {})
     (claim,) = claims({file: {key: 0.7, f"{key}_low": 0.6, f"{key}_high": 0.8, count: photos} | shown})
     assert claim.verdict == verdict
     assert any("too few photos to decide: 9" in number for number in claim.numbers) == (photos == 9)

@@ -1,6 +1,7 @@
 """A pipeline of two cheap stages in the form of this repository's, under real git and real DVC."""
 
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ pathlib.Path("metrics/evaluate.json").write_text(json.dumps(result))
 """
 
 
+LOCK = f"""dvc==0.0.1 \\
+    --hash=sha256:0
+pyyaml=={version("pyyaml")} \\
+    --hash=sha256:1
+"""
+"""As `make lock HASHES=1` writes it: the one package has another version, the other has not."""
+
+
 def make_toy(folder: Path) -> Project:
     """Lay the project out, run it, and commit the result."""
     files = {
@@ -51,7 +60,7 @@ def make_toy(folder: Path) -> Project:
         "src/vit_atlas/__init__.py": "CODE = 'first'\n",
         "data/numbers.txt": "1 2 3\n",
         ".gitignore": "/build/\n/data\n/runs.txt\n__pycache__/\n",
-        "requirements.lock": "dvc==0.0.1\n",
+        "requirements.lock": LOCK,
     }
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -55,6 +55,7 @@ def test_a_good_commit_is_exact_and_the_users_tree_stays_as_it_is(toy: Project, 
     assert done.stdout.splitlines()[-1] == "exact: 3 outs are byte for byte what dvc.lock records"
     assert "note: your uncommitted changes are no part of HEAD" in done.stdout
     assert "note: other versions than in the revision's requirements.lock (in brackets): dvc 3." in done.stdout
+    assert "pyyaml" not in done.stdout
     assert snapshot(toy.folder) == before
     assert list(workspaces.iterdir()) == []
 

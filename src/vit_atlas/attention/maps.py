@@ -6,12 +6,13 @@ options.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vit_atlas.attention.lrp import RelevanceRules
 from vit_atlas.attention.methods import METHODS
@@ -239,7 +240,14 @@ def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
     if len(trace.hidden) < 2:
         raise AtlasError("Grad-CAM needs the token states of every layer: call run_pass(..., layers=True)")
     model, normed = trace.classifier.model, []
-    norm = next(module for module in blocks(model)[1][-1].modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm))
+    _require_autograd()
+    # By name: libraries have norms of their own.
+    named = (m for m in blocks(model)[1][-1].modules() if re.search(r"(layer|rms)_?norm", type(m).__name__.lower()))
+    norm = next(named, None)
+    if norm is None:
+        raise AtlasError(
+            "Grad-CAM needs a norm in the last block, and this model has none: leave out gradcam, finercam"
+        )
     hook = norm.register_forward_hook(lambda *call: normed.append(call[-1]))
     try:
         with torch.enable_grad():
@@ -253,6 +261,11 @@ def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
     values = torch.einsum("bd,bnd->bn", weights, normed[0].detach()[:, patches]).clamp(min=0)
     values = values - values.amin(dim=1, keepdim=True)
     return (values / (values.amax(dim=1, keepdim=True) + 1e-7)).unflatten(-1, trace.layout.grid)
+
+
+def _require_autograd() -> None:
+    if torch.is_inference_mode_enabled():
+        raise AtlasError("a map by gradients was asked for under torch.inference_mode(): leave that block first")
 
 
 def attnlrp(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
@@ -272,6 +285,7 @@ def attnlrp(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
 
 def patch_relevance(trace: Pass) -> Tensor:
     """AttnLRP's relevance of every patch (B, rows, columns), negative where it speaks against the class."""
+    _require_autograd()
     with torch.enable_grad():
         pixels = trace.pixels.detach().clone().requires_grad_()
         with RelevanceRules():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vit_atlas.attention.recorder import AttentionRecorder, LayerRecord
+from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import TokenLayout
 from vit_atlas.models.readout import Readout
@@ -52,7 +53,15 @@ class Pass:
 
         For a class token this is its row of the map; for a mean of tokens the mean of their rows. Of a head that pools
         by attention, the last layer's is the head's own attention.
+
+        Raises:
+            AtlasError: the model has no such layer.
         """
+        if not -len(self.records) <= layer < len(self.records):
+            raise AtlasError(
+                f"there is no layer {layer + 1 if layer >= 0 else layer}: the model has {len(self.records)}, "
+                "1 is the first and -1 the last (attention.layer in params.yaml)"
+            )
         if self.pooling is not None and layer % len(self.records) == len(self.records) - 1:
             return self.on_grid(self.pooling.rows()[:, :, 0])
         return self.block_rows(layer)
@@ -68,13 +77,15 @@ class Pass:
 
     def explaining(self, targets: Tensor) -> Self:
         """The same pass, explaining the classes ``targets`` (B,): only what runs backwards runs again."""
-        records = self.records
+        records, pooling = self.records, self.pooling
         if self.answer.requires_grad:
-            outputs = [record.output for record in records if record.output is not None]
+            kept = [*records, *([pooling] if pooling is not None else [])]
+            outputs = [record.output for record in kept if record.output is not None]
             chosen = self.answer.gather(1, targets[:, None]).sum()
             found = torch.autograd.grad(chosen, outputs, retain_graph=True, materialize_grads=True)
-            records = [replace(one, output_gradient=new) for one, new in zip(records, found, strict=True)]
-        return replace(self, targets=targets, records=records)
+            renewed = [replace(one, output_gradient=new) for one, new in zip(kept, found, strict=True)]
+            records, pooling = renewed[: len(records)], None if pooling is None else renewed[-1]
+        return replace(self, targets=targets, records=records, pooling=pooling)
 
     def on_grid(self, tokens: Tensor) -> Tensor:
         """Drop the special tokens of (..., tokens) and lay the patches out as (..., rows, columns)."""

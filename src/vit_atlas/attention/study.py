@@ -209,8 +209,8 @@ def faithfulness_table(
 ) -> pd.DataFrame:
     """Deletion and insertion of a random sample of the test photos, for every method that ranks patches."""
     rows: list[tuple[object, ...]] = []
-    if maps is not None and settings.faithfulness_photos:
-        names = [name for name in maps.maps if METHODS[name].ranks_patches]
+    names = [] if maps is None else [name for name in maps.maps if METHODS[name].ranks_patches]
+    if maps is not None and names and settings.faithfulness_photos:
         steps, fillings = settings.faithfulness_steps, settings.faithfulness_fillings
 
         def question(place: int) -> Question:

@@ -106,7 +106,7 @@ def method_table(metrics: Mapping[str, Any]) -> pd.DataFrame:
         if metrics.get(f"{name}.mass") is not None
     ]
     table = pd.DataFrame(rows, columns=["method", *SCORES])
-    return table.sort_values(["miou", "method"], ascending=[False, True], na_position="last", kind="stable").round(6)
+    return table.sort_values(["miou", "method"], ascending=[False, True], na_position="last", kind="stable")
 
 
 def class_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Two results compared: numbers with verdicts, photos that changed, and what had to be left out."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,17 +100,18 @@ def compare_results(old: Result, new: Result, pictures: Path | None = None) -> C
     notes = [sentence for result in (old, new) for sentence in _unavailable(result)]
     predictions, ids = _predictions(old, new, notes)
     rows = judge(_rows(old, new, predictions, ids))
-    moved = _draw(old, new, pictures, notes) if pictures else {}
+    moved, drawn = _draw(old, new, pictures, notes) if pictures else ({}, {})
     if not rows and not moved:
         raise AtlasError(f"{old.name} and {new.name} share no number: " + (notes[0] if notes else "run `dvc repro`"))
     trainings = (len(predictions[0]) or 1, len(predictions[1]) or 1)
-    if rows and trainings == (1, 1) and not old.shares(paths.MODEL, new):
+    same = old.shares(paths.MODEL, new) and old.shares(paths.CAPTIONER, new)
+    if rows and trainings == (1, 1) and not same:
         notes.append(
             "each was trained once: verdicts on answers are about these two models, those on maps and words assume "
             "the spread between trainings of the sample; finetune.repeats and captions.repeats measure it"
         )
     known = old.has(paths.PREDICTIONS) and new.has(paths.PREDICTIONS)
-    changed = _changed(predictions[0][0], predictions[1][0], ids, pictures if moved else None) if known else []
+    changed = _changed(predictions[0][0], predictions[1][0], ids, drawn) if known else []
     return Comparison(old.name, new.name, len(ids) or None, trainings, rows, changed, moved, notes)
 
 
@@ -148,7 +149,10 @@ def _trainings(result: Result, first: Path, section: str, folder: Path) -> list[
     if not result.has(first):
         return []
     names = [first, *repeat_tables(result, section, folder, first.name)]
-    return [read_csv(result.folder / name, "metrics", texts.get(first, ("image", "score"))) for name in names]
+    tables = [read_csv(result.folder / name, "metrics", texts.get(first, ("image", "score"))) for name in names]
+    photos = next((name for name in ("image_id", "image") if name in tables[0]), None)
+    # Of a training on other photos, before `dvc repro` has brought it up to date, nothing can be paired.
+    return [table for table in tables if photos is None or set(table[photos]) == set(tables[0][photos])]
 
 
 def _from_confusion(old: Result, new: Result, sides: list[measures.Tables]) -> list[measures.Tables]:
@@ -174,9 +178,10 @@ def _from_confusion(old: Result, new: Result, sides: list[measures.Tables]) -> l
 
 
 def _rows(old: Result, new: Result, predictions: Sequence[measures.Tables], ids: Sequence[str]) -> list[Row]:
-    spreads = {} if old.shares(paths.MODEL, new) else dict(measures.SPREADS)
-    if spreads and old.shares(paths.CAPTIONER, new):
-        spreads = {"attention": spreads["attention"]}
+    same = {"attention": old.shares(paths.MODEL, new)}
+    spreads = {
+        name: value for name, value in measures.SPREADS.items() if not same.get(name, old.shares(paths.CAPTIONER, new))
+    }
 
     def spread(part: str, name: str) -> float:
         return spreads.get(name, spreads.get(part, 0.0))
@@ -218,28 +223,26 @@ def _measures(
         yield from measures.of_words(words[0], words[1])
 
 
-def _draw(old: Result, new: Result, folder: Path, notes: list[str]) -> dict[str, float]:
+def _draw(old: Result, new: Result, folder: Path, notes: list[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """By how much the maps of every method differ, and the picture of each photo that is drawn."""
     if not (old.has(MAPS) and new.has(MAPS)):
-        return {}
+        return {}, {}
     from vit_atlas.comparison.maps import SavedMaps, draw_differences
 
     try:
-        return draw_differences(SavedMaps.load(old.folder / MAPS), SavedMaps.load(new.folder / MAPS), folder)
+        sides = [SavedMaps.load(result.folder / MAPS) for result in (old, new)]
+        moved, drawn = draw_differences(sides[0], sides[1], folder, new.photos)
     except AtlasError as error:
         notes.append(f"no maps are drawn: {error}")
-        return {}
+        return {}, {}
+    return moved, {image_id: (folder / name).as_posix() for image_id, name in drawn.items()}
 
 
-def _changed(old: pd.DataFrame, new: pd.DataFrame, ids: Sequence[str], pictures: Path | None) -> list[ChangedPhoto]:
-    from vit_atlas.io.names import safe_stems
-
-    drawn = (
-        {path.stem.partition("_")[2]: path.as_posix() for path in sorted(pictures.glob("*.png"))} if pictures else {}
-    )
+def _changed(old: pd.DataFrame, new: pd.DataFrame, ids: Sequence[str], drawn: Mapping[str, str]) -> list[ChangedPhoto]:
     before, after = (table.set_index("image_id").loc[list(ids)] for table in (old, new))
     other = before["predicted_name"] != after["predicted_name"]
     changed = [
-        ChangedPhoto(name, actual, was, now, drawn.get(safe_stems([name])[0]))
+        ChangedPhoto(name, actual, was, now, drawn.get(name))
         for name, actual, was, now in zip(
             after.index[other],
             after["class_name"][other],

@@ -1,5 +1,6 @@
 """Maps of the same photos in two results, and where they differ."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +57,19 @@ def in_common(old: SavedMaps, new: SavedMaps) -> tuple[list[str], list[str]]:
     return photos, [name for name in new.methods if name in old.methods and name in without_baselines()]
 
 
-def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict[str, float]:
+def draw_differences(
+    old: SavedMaps, new: SavedMaps, folder: str | Path, photos_in: Path = Path()
+) -> tuple[dict[str, float], dict[str, str]]:
     """Draw every photo that both results have, with each common method's old map, new map and difference.
 
+    Args:
+        old: the one result.
+        new: the other.
+        folder: where the pictures go.
+        photos_in: the folder that the paths of ``new`` are relative to. A photo that is not there is not drawn.
+
     Returns:
-        Mean difference (0 to 1) over the photos, by method.
+        Mean difference (0 to 1) over the photos, by method; and the picture's file name of each photo that is drawn.
 
     Raises:
         AtlasError: the results have no photo, no method or no grid in common.
@@ -76,14 +85,19 @@ def draw_differences(old: SavedMaps, new: SavedMaps, folder: str | Path) -> dict
             f"{new.maps.shape[3]} patches, which cannot be subtracted: compare results with one model.image_size"
         )
     totals: dict[str, list[float]] = {name: [] for name in methods}
-    with atomic_folder(folder) as temporary:
-        for image_id in photos:
-            before, after = ({name: result.of(image_id)[name] for name in methods} for result in (old, new))
-            changes = pair_up(before, after)
-            for name, change in zip(methods, changes, strict=True):
-                totals[name].append(change.amount)
-            stem = safe_stems([image_id])[0]
-            title = f"{Path(image_id).name}: maps in two results"
-            picture = draw_difference(open_photo(new.paths[new.image_ids.index(image_id)]), title, changes)
-            save(picture, temporary / f"{photos.index(image_id):02d}_{stem}.png")
-    return {name: float(np.mean(amounts)) for name, amounts in totals.items()}
+    drawn = {}
+    for image_id in photos:
+        before, after = ({name: result.of(image_id)[name] for name in methods} for result in (old, new))
+        changes = pair_up(before, after)
+        for name, change in zip(methods, changes, strict=True):
+            totals[name].append(change.amount)
+        with suppress(AtlasError):
+            photo = open_photo(photos_in / new.paths[new.image_ids.index(image_id)])
+            drawn[image_id] = photo, changes
+    pictures = {name: f"{place:02d}_{safe_stems([name])[0]}.png" for place, name in enumerate(drawn)}
+    if drawn:
+        with atomic_folder(folder) as temporary:
+            for image_id, (photo, changes) in drawn.items():
+                title = f"{Path(image_id).name}: maps in two results"
+                save(draw_difference(photo, title, changes), temporary / pictures[image_id])
+    return {name: float(np.mean(amounts)) for name, amounts in totals.items()}, pictures

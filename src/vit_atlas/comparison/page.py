@@ -188,7 +188,7 @@ def _drawn(old: Result, new: Result, looks: Looks, notes: list[str]) -> list[Pai
         was, now = before.of(image_id), after.of(image_id)
         maps = {METHODS[name].label: (pack_maps(was[name])[0], pack_maps(now[name])[0]) for name in methods}
         look = looks.get(image_id)
-        path = Path(after.paths[after.image_ids.index(image_id)])
+        path = new.photos / after.paths[after.image_ids.index(image_id)]
         picture = _jpeg(path) or (look.picture if look else None)
         pairs.append(Pair(image_id, look.class_name if look else "", "", "", picture, maps))
     return pairs

@@ -27,6 +27,8 @@ LEVEL = 0.05
 POWER = 0.8
 """Chance at which a difference of the size that a row names would have been seen."""
 PERMUTATIONS = 9999
+AT_ONCE = 500
+"""Permutations that are counted together: memory for these, however many photos there are."""
 WIDTH = 2 * 1.959964
 """Standard errors in a 95 % interval."""
 
@@ -145,11 +147,14 @@ def _permuted(measure: Measure, change: float, seed: int) -> float:
     old, new = measure.old[0], measure.new[0]
     moved = new - old
     unequal = (moved != 0).any(axis=1)
-    swaps = np.random.default_rng(seed).integers(0, 2, size=(PERMUTATIONS, int(unequal.sum()))).astype(float)
-    shift = swaps @ moved[unequal]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = measure.statistic(new.sum(axis=0) - shift) - measure.statistic(old.sum(axis=0) + shift)
-    return float((1 + (np.abs(found) >= abs(change) - 1e-12).sum()) / (PERMUTATIONS + 1))
+    chance, count = np.random.default_rng(seed), 0
+    for start in range(0, PERMUTATIONS, AT_ONCE):
+        some = min(AT_ONCE, PERMUTATIONS - start)
+        shift = chance.integers(0, 2, size=(some, int(unequal.sum()))).astype(float) @ moved[unequal]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = measure.statistic(new.sum(axis=0) - shift) - measure.statistic(old.sum(axis=0) + shift)
+        count += int((np.abs(found) >= abs(change) - 1e-12).sum())
+    return (1 + count) / (PERMUTATIONS + 1)
 
 
 def _over_trainings(row: Row, each: Sequence[Array], error: float) -> Row:

@@ -39,6 +39,8 @@ class Result:
     commit: str | None = None
     unavailable: tuple[str, ...] = ()
     """Files that its dvc.lock records and that are in neither cache nor remote."""
+    photos: Path = Path()
+    """The folder that paths of photos are relative to: of a commit the present one, which may still have them."""
 
     def has(self, path: Path) -> bool:
         """Tell whether the result has the file."""
@@ -90,7 +92,7 @@ def open_result(name: str | None, scratch: Path, more: Sequence[Path] = ()) -> R
         _copy(Path(name), scratch / MAPS)
         return Result(name, scratch)
     elif name and (Path(name) / "dvc.yaml").is_file():
-        result = Result(name, Path(name))
+        result = Result(name, Path(name), photos=Path(name))
     else:
         result = _of_commit(find_revision(name, Path()), scratch, more)
     if not result.metrics() and not any(map(result.has, BY_PHOTO)):

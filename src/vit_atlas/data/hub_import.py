@@ -72,8 +72,10 @@ def import_dataset(
         splits, skipped = _named_splits(loaded.splits)
         with atomic_folder(folder) as target:
             report = _Report(dict(loaded.facts), skipped)
+            folders = _folders(splits, choice)
+            report.renamed = {old: new for old, new in folders.items() if old != new}
             for name, photos in splits.items():
-                _write_split(target, name, photos, choice, report)
+                _write_split(target, name, photos, choice, folders, report)
             if not report.photos:
                 raise AtlasError(f"{source} holds no labelled photo in a split that is known")
             (target / NOTE).write_text("\n".join(report.lines()) + "\n", encoding="utf-8")
@@ -171,13 +173,22 @@ def _named_splits(splits: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     return named, skipped
 
 
-def _write_split(target: Path, split: str, photos: Any, choice: Choice, report: _Report) -> None:
+def _folders(splits: Mapping[str, Any], choice: Choice) -> dict[str, str]:
+    """The folder of every label: one in all splits, whichever of two names that are much alike each of them has."""
+    texts = set[str | None]()
+    for photos in splits.values():
+        _image_column(photos, choice.image)
+        texts |= set(_labels(photos, _label_column(photos, choice.label)))
+    return folder_names(sorted(text for text in texts if text is not None))
+
+
+def _write_split(
+    target: Path, split: str, photos: Any, choice: Choice, folders: Mapping[str, str], report: _Report
+) -> None:
     import datasets
 
     image, label = _image_column(photos, choice.image), _label_column(photos, choice.label)
     labels = _labels(photos, label)
-    folders = folder_names(sorted({text for text in labels if text is not None}))
-    report.renamed |= {old: new for old, new in folders.items() if old != new}
     stored = photos.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     digits = len(str(len(labels)))
     for number, (row, text) in enumerate(zip(stored, labels, strict=True)):

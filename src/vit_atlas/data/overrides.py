@@ -73,7 +73,7 @@ def write_corrections(
     labels = _read(corrections, find, classes)
     if not labels:
         raise AtlasError(f"{corrections} has no rows: expected a path and a label in each")
-    table = folder / NAME
+    table = next((path for path in sorted(folder.iterdir()) if path.name.lower() == NAME), folder / NAME)
     known = _read(table, find, classes) if table.is_file() else {}
     both = {name_below(folder, path): label for path, label in (known | labels).items()}
     write_csv(table, pd.DataFrame(sorted(both.items()), columns=["path", "label"]))

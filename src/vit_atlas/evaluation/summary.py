@@ -40,7 +40,7 @@ def summarise(settings: Settings) -> Summary:
     confusion = pd.DataFrame({"actual": predictions["class_name"], "predicted": predictions["predicted_name"]})
     tables = {
         CONFUSION: confusion,
-        RELIABILITY: reliability_table(predictions, settings.evaluate.calibration_bins).round(6),
+        RELIABILITY: reliability_table(predictions, settings.evaluate.calibration_bins),
         PER_CLASS: per_class_table(predictions, classes),
     }
     return Summary(metrics | {"warnings": _warnings(tables[PER_CLASS])}, EVALUATE_METRICS, tables)
@@ -68,7 +68,7 @@ def numbers(predictions: pd.DataFrame, classes: Sequence[str], settings: Evaluat
     bootstrap = {"samples": settings.bootstrap_samples, "seed": settings.seed}
     bins = reliability_table(predictions, settings.calibration_bins)
     error = (bins["accuracy"] - bins["confidence"]).abs() * bins["count"]
-    f1 = f1_score(labels, predictions["prediction"], labels=range(len(classes)), average="macro", zero_division=0)
+    f1 = f1_score(labels, predictions["prediction"], average="macro", zero_division=0)
     return {
         **Estimate.mean(correct, **bootstrap).flat("accuracy"),
         **Estimate.mean_of_groups(correct, labels, **bootstrap).flat("balanced_accuracy"),
@@ -115,13 +115,13 @@ def per_class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
         "class_name": list(classes),
         "photos": photos,
         "precision": precision,
-        "recall": recall,
+        "recall": np.where(photos > 0, recall, np.nan),
         "recall_low": [low for low, _ in ends],
         "recall_high": [high for _, high in ends],
         "f1": f1,
         "taken_for": [taken_for.get(name, "") for name in classes],
     }
-    return pd.DataFrame(table).round(6)
+    return pd.DataFrame(table)
 
 
 def _probe(predictions: pd.DataFrame, probe: dict[str, Any], settings: EvaluateSettings) -> dict[str, Any]:

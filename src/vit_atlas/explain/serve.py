@@ -44,7 +44,7 @@ def make_app(explainer: Explainer, model: str, limit: int = LIMIT) -> FastAPI:
         limit: bytes of a photo at most.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK, www_redirect=False)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"], www_redirect=False)
     alone = Lock()
 
     @app.get("/")

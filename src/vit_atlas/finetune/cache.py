@@ -59,11 +59,17 @@ class Wanted:
         return np.memmap(self.path, dtype=self.dtype, mode=mode, shape=self.shape)
 
 
-def network_identity(module: Any, *code: str) -> dict[str, Any]:
-    """Tell what the outputs of ``module`` depend on beside its input; ``code`` names the modules that run it."""
+def network_identity(module: Any, *code: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Tell what the outputs of ``module`` depend on beside its input.
+
+    Args:
+        module: the network.
+        code: names of the modules that run it.
+        without: names of parameters that the outputs do not depend on.
+    """
     libraries = (np, torch, torchvision, transformers)
     return {
-        "weights": weights_hash(module.state_dict()),
+        "weights": weights_hash({name: value for name, value in module.state_dict().items() if name not in without}),
         "structure": f"{module}\n{getattr(module, 'config', '')}",
         "code": code_hash(*code),
         "versions": [library.__version__ for library in libraries] + [reader_versions()],

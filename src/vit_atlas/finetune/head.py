@@ -10,7 +10,7 @@ from vit_atlas.finetune.cache import BATCH, Wanted, network_identity, remembered
 from vit_atlas.finetune.probe import LinearProbe
 from vit_atlas.models.classifier import Classifier, device
 from vit_atlas.models.inference import forward
-from vit_atlas.models.trunk import head_of
+from vit_atlas.models.trunk import head_names, head_of
 from vit_atlas.processes import is_first
 from vit_atlas.training.datasets import PlainPhotos
 
@@ -28,7 +28,9 @@ def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[
     Raises:
         AtlasError: the model has no linear head, or the disk has no room.
     """
-    network: dict[str, Any] = network_identity(classifier.model.base_model, __name__, "vit_atlas.models.inference")
+    network: dict[str, Any] = network_identity(
+        classifier.model, __name__, "vit_atlas.models.inference", without=head_names(classifier.model)
+    )
     network["device"] = device().type
     width = head_of(classifier.model).in_features
     wanted = [

@@ -162,7 +162,9 @@ def interventions(
     regions[HIGHLIGHT] = to_pixels(highlight, scene.pixels.shape[:2])
     regions[ELSEWHERE] = to_pixels(moved(highlight, highlight, chance), scene.pixels.shape[:2])
     if scene.object.any() and not scene.object.all():
-        regions[OBJECT], regions[BACKGROUND] = ~scene.object, scene.box
+        regions[OBJECT] = ~scene.object
+        if not scene.box.all():  # Of a photo that the object's box fills there is no background to ask about.
+            regions[BACKGROUND] = scene.box
         near = to_patches(scene.near, looks.shape)
         beside = highlight & ~near
         if beside.any() and (~near & ~highlight).sum() >= beside.sum():
@@ -261,6 +263,6 @@ def _scene(photo: Photo, classifier: Classifier) -> Scene:
 def _donor(scenes: Sequence[Scene], place: int) -> np.ndarray | None:
     """The next photo of another class that has a mask, its object blurred away."""
     for scene in (*scenes[place + 1 :], *scenes[:place]):
-        if scene.photo.class_name != scenes[place].photo.class_name and scene.object.any():
+        if scene.photo.class_name != scenes[place].photo.class_name and scene.object.any() and not scene.box.all():
             return filled(scene.pixels, scene.box, "blur")
     return None

@@ -49,7 +49,7 @@ def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) ->
     def estimate(values: pd.Series) -> Estimate:
         return Estimate.mean(values.to_numpy(float), settings.bootstrap_samples, settings.seed)
 
-    masked = correct["background_alone"].notna()
+    masked = correct["object_alone"].notna()
     chance = table.drop_duplicates("image_id").loc[lambda photos: photos["image_id"].isin(masked.index[masked])]
     commonest = float(chance["class_name"].value_counts(normalize=True).max()) if len(chance) else np.nan
     metrics: dict[str, Any] = {
@@ -65,8 +65,8 @@ def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) ->
             metrics[f"{name}.{filling}.accuracy"] = float(rows["correct"].mean()) if len(rows) else None
     differences = {
         "background_above_chance": correct["background_alone"] - commonest,
-        "needs_object": (correct["whole"] - correct["background_alone"])[masked],
-        "object_loss": (correct["whole"] - correct["object_alone"])[masked],
+        "needs_object": correct["whole"] - correct["background_alone"],
+        "object_loss": correct["whole"] - correct["object_alone"],
         "highlight_effect": probability["without_elsewhere"] - probability["without_highlight"],
         "beside_effect": probability["without_beside_elsewhere"] - probability["without_beside"],
     }
@@ -104,7 +104,7 @@ def by_class(table: pd.DataFrame, settings: InterventionSettings) -> pd.DataFram
         rows[-1]["named_on_others"] = others
     found = pd.DataFrame(rows)
     found["shortcut_p"] = _holm(np.asarray(p_values))
-    return found.round(6)
+    return found
 
 
 def _named(backgrounds: pd.DataFrame, name: str) -> tuple[float, float]:

@@ -28,7 +28,7 @@ FACTS = "card.json"
 DATASET = "data/classification"
 TASK = "image-classification"
 
-WITHOUT_EFFECT = ("workers", "checkpoint_steps", "repeats")
+WITHOUT_EFFECT = ("workers", "checkpoint_steps", "repeats", "trunk_cache_gb")
 """Settings that change nothing in the model, and so nothing in its folder."""
 
 RESULTS = {

@@ -333,7 +333,8 @@ def _stretching_processor(pretrained: Any, size: Size) -> ViTImageProcessor:
         mean, std = timm_config["mean"], timm_config["std"]
     else:
         normalises = getattr(pretrained, "do_normalize", True)
-        resample = getattr(pretrained, "resample", None) or Image.Resampling.BICUBIC
+        given = getattr(pretrained, "resample", None)
+        resample = Image.Resampling.BICUBIC if given is None else given
         mean = pretrained.image_mean if normalises else [0.0, 0.0, 0.0]
         std = pretrained.image_std if normalises else [1.0, 1.0, 1.0]
     return ViTImageProcessor(

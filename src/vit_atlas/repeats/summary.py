@@ -27,6 +27,8 @@ def summarise(settings: Settings) -> Summary:
         AtlasError: a file is missing or cannot be read.
     """
     first = attention.summarise(settings)
+    if not forward_only(settings.attention.methods):
+        return first
     scores = read_csv(ATTENTION_DATA / "scores.csv", "attn-viz", TEXTS)
     tables = finetune_tables(settings.finetune, scores, "scores.csv", TEXTS)
     return replace(first, metrics={**first.metrics, **trainings_metrics(tables, settings.attention)})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
+from pathlib import Path
 from typing import Any
 
 from vit_atlas import __version__
@@ -18,9 +19,9 @@ PACKAGES = ("torch", "transformers", "dvc", "mlflow")
 """Packages whose versions the page tells."""
 
 
-def facts(settings: Settings, prepare: Metrics) -> list[tuple[str, str]]:
-    """Names and values for the page's last chapter; what cannot be known says why."""
-    commit = read_commit()
+def facts(settings: Settings, prepare: Metrics, project: Path) -> list[tuple[str, str]]:
+    """Names and values for the page's last chapter, of the code in ``project``; what cannot be known says why."""
+    commit = read_commit(project)
     changed = " with uncommitted changes" if commit and commit.dirty else ""
     found = [
         ("Pretrained model", settings.model.name),

@@ -1,6 +1,7 @@
 """Gathering what the stages wrote and putting it on one page; what is missing is said, not hidden."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -23,8 +24,10 @@ from vit_atlas.settings import Settings
 Metrics = dict[str, Any]
 
 
-def render_report(settings: Settings) -> str:
+def render_report(settings: Settings, project: Path = Path()) -> str:
     """Render the page for the result in the current folder as HTML, with the ``settings`` that it was made with.
+
+    ``project`` is where its code is.
 
     Raises:
         AtlasError: a file that is there cannot be read.
@@ -82,7 +85,7 @@ def render_report(settings: Settings) -> str:
         classes=_per_class(),
         warnings=evaluate.get("warnings", []),
         tables={name: rows(content) for name, content in metrics.items() if captions_on or name != "caption"},
-        facts=facts(settings, metrics.get("prepare", {})),
+        facts=facts(settings, metrics.get("prepare", {}), project),
         why_photos=why_photos(settings.attention),
         why_captions=why_captions(settings.captions),
         settings=settings.model_dump(mode="json"),

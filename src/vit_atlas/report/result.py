@@ -15,15 +15,8 @@ UNCHANGED = 0.8
 RANKED = 0.05
 """Half-width of an interval up to which methods are ranked by deletion and insertion."""
 
-STAGES = {
-    "prepare": "prepare",
-    "evaluate": "evaluate",
-    "embeddings": "embed-viz",
-    "attention": "attn-viz",
-    "interventions": "interventions",
-    "caption": "caption-attn",
-}
-"""Metrics files and the stages that write them."""
+PARTS = ("prepare", "evaluate", "embeddings", "attention", "interventions", "caption")
+"""Metrics files, without their suffix."""
 
 
 @dataclass(frozen=True)
@@ -150,16 +143,16 @@ def sanity(attention: Metrics) -> list[Sane]:
 
 def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any) -> list[str]:
     """One sentence for each part that the page leaves out."""
-    found = [
-        f"metrics/{name}.json is missing: `dvc repro {stage}` writes it."
-        for name, stage in STAGES.items()
-        if name not in metrics
-    ]
+    found = [f"metrics/{name}.json is missing: `dvc repro metrics` writes it." for name in PARTS if name not in metrics]
     if metrics.get("prepare", {}).get("classes") == 1:
         found.append("There is one class only, so every guess is right, and accuracy and confusion say nothing.")
     scored = metrics.get("attention", {}).get("photos_scored")
-    if attention is not None and (scored == 0 or all(photo["outline"] is None for photo in attention["photos"])):
-        found.append("The photos have no object masks, so there are no outlines, and no map is scored against them.")
+    if attention is not None and scored == 0:
+        found.append(
+            "No map is scored: attention.scored_photos is 0."
+            if metrics.get("prepare", {}).get("masks")
+            else "The photos have no object masks, so there are no outlines, and no map is scored against them."
+        )
     if captions is not None and not any(photo["references"] for photo in captions["photos"]):
         found.append("Nobody captioned the photos of data/captioning, so captions are shown but not measured.")
     return found

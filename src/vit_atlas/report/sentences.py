@@ -194,6 +194,7 @@ SENTENCES = (
             ("of a centre Gaussian", "noun_mass_gaussian", ".2f"),
             ("difference", "noun_mass_over_gaussian", "+.2f"),
         ),
+        photos="photos_with_nouns",
     ),
     Sentence(
         "caption",

@@ -112,7 +112,9 @@ def _room(part: str, name: str, old: float, others: Mapping[str, Any], tolerance
     """Between which two numbers the new one must lie, and that in words."""
     own = re.sub(r"^by_seed\.\d+\.", "", name)
     estimate = Estimate.read(others, own) or Estimate()
-    low, high = _another_training(own, others) if "trainings" in others else _assumed(part, own, old, tolerance)
+    low, high = _another_training(own, others)
+    if low >= high and not own.removesuffix("_low").removesuffix("_high").endswith(("_over_seeds", "_sd")):
+        low, high = _assumed(part, own, old, tolerance)
     if low < high:
         ends = [low, high, old, *(end for end in (estimate.low, estimate.high) if end is not None)]
         low, high = min(ends), max(ends)

@@ -1,6 +1,7 @@
 """Doing a committed result over again, in a workspace of its own."""
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ def _notes(revision: Revision) -> list[str]:
     if is_dirty(revision):
         notes.append(f"your uncommitted changes are no part of {revision.name} and were left alone")
     locked = (revision.read("requirements.lock") or b"").decode(errors="replace")
-    pins = dict(line.split("==", 1) for line in locked.splitlines() if "==" in line and not line.startswith("#"))
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", locked, re.MULTILINE))
     other = [f"{name} {_installed(name) or 'missing'} ({pin})" for name, pin in pins.items() if _installed(name) != pin]
     if other:
         more = f" and {len(other) - NAMED_VERSIONS} more" if len(other) > NAMED_VERSIONS else ""

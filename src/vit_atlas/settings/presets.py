@@ -73,7 +73,7 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
             settings would be wrong; nothing is written then.
     """
     _check_choices(choices)
-    before = read_params()
+    before = _read_sections(PARAMS)
     choices = _with_captioner(choices, before)
     after = {name: dict(values) if isinstance(values, dict) else values for name, values in before.items()}
     for group, name in choices.items():

@@ -30,7 +30,9 @@ def sentences(errors: Sequence[Any], settings: Model) -> str:
             value, expected = item["input"], item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
             expected = _EXPECTED.get(item["type"], expected)
             if not rest and isinstance(value, str):
-                expected += f"; a preset is chosen by `vit-atlas use {section}={value}`"
+                expected += (
+                    f"; a preset is chosen by `vit-atlas use {section}={value}`, after `git checkout params.yaml`"
+                )
             elif item["type"].startswith("union_tag"):
                 key, expected = f"{section}.kind", " or ".join(f"'{_kind(model)}'" for model in models)
                 value = value.get("kind") if isinstance(value, Mapping) else value

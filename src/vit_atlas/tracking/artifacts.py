@@ -84,7 +84,8 @@ def _plots() -> list[Artifact]:
     for path in sorted(PLOTS.rglob("*")):
         kind = {".png": "figures", ".csv": "tables"}.get(path.suffix)
         # Nothing is stored twice: what lies at the top is not in a folder too.
-        if kind and path.is_file() and path not in TOP.values():
+        # Nor what `vit-atlas compare` drew of two results.
+        if kind and path.is_file() and path not in TOP.values() and PLOTS / "compare" not in path.parents:
             found.append(Artifact(path, "/".join((kind, *path.relative_to(PLOTS).parts[:-1])), path.name))
     return found
 

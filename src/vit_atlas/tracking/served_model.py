@@ -48,7 +48,7 @@ class PhotoClassifier(PythonModel):
         Raises:
             MlflowException: a text is neither, or the bytes are not a photo.
         """
-        count = (params or {}).get("top_k") or TOP_K
+        count = (params or {}).get("top_k", TOP_K)
         if count < 1:
             raise _refusal(f"top_k is {count}, expected at least 1")
         photos = [_open(text, number) for number, text in enumerate(_texts(model_input), 1)]
@@ -66,7 +66,10 @@ def _open(text: str, number: int) -> Any:
     from vit_atlas_photos import AtlasError, open_photo  # type: ignore[import-not-found]
 
     served = os.environ.get(SERVING) == "true"
-    is_path = not served and len(text) <= LONGEST_PATH and Path(text).is_file()
+    try:
+        is_path = not served and len(text) <= LONGEST_PATH and Path(text).is_file()
+    except OSError:  # Too long a name for a file system.
+        is_path = False
     try:
         content = Path(text) if is_path else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

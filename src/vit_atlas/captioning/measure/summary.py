@@ -111,6 +111,7 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
         "words_per_caption": float(np.mean([len(words_of(text)) for text in table["caption"]])),
         "cut_captions": float((~table["ended"].astype(bool)).mean()),
         "nouns_scored": _count(sums, "noun_mass"),
+        "photos_with_nouns": int((_column(sums, "count", "noun_mass") > 0).sum()),
         **{name: value for score in NOUN for name, value in _beside_baselines(sums, score).items()},
         **{name: _mean(sums, name) for name in ("noun_at_chance", *by_layer)},
         "article_noun_pairs": _count(sums, "article_noun_correlation"),

@@ -4,6 +4,7 @@ A backbone is saved inside the captioner's folder, so that the folder is all tha
 """
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +18,13 @@ from vit_atlas.captioning.model.efficientnet import EfficientNetBackbone, hash_o
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.plain import canonical_json
 from vit_atlas.models.classifier import load_finetuned
-from vit_atlas.models.geometry import Size, token_layout
+from vit_atlas.models.geometry import Size, as_size, grid_of
 from vit_atlas.models.hub import quiet
 from vit_atlas.models.trunk import kind_of
 from vit_atlas.settings import CaptionerSettings
 
-FITTED = ("vit", "deit")
-"""Model types that have to be told to fit their position embeddings to the input, and that may carry a pooler."""
+POOLED = ("vit", "deit")
+"""Model types that may carry a pooler."""
 
 
 class Backbone(Protocol):
@@ -65,10 +66,10 @@ class ViTBackbone:
         self._processor = processor
         processor.size = {"height": size[0], "width": size[1]}
         self._layers = layers
-        self._layout = token_layout(model.config, size)
-        self._fits = model.config.model_type in FITTED
+        # Some have to be told to fit their position embeddings to the input.
+        self._fits = "interpolate_pos_encoding" in signature(model.forward).parameters
         self.channels = model.config.hidden_size * len(layers)
-        self.grid = self._layout.grid
+        self.grid = grid_of(size, as_size(model.config.patch_size))
 
     @torch.inference_mode()
     def __call__(self, photos: Sequence[Image.Image]) -> Tensor:
@@ -77,7 +78,8 @@ class ViTBackbone:
         options = {"interpolate_pos_encoding": True} if self._fits else {}
         states = self._model(pixel_values=pixels, output_hidden_states=True, **options).hidden_states
         parts = [F.layer_norm(states[layer], states[layer].shape[-1:]) for layer in self._layers]
-        patches = torch.cat(parts, dim=-1)[:, self._layout.prefix_tokens :]
+        # Special tokens, however many a model has, come first.
+        patches = torch.cat(parts, dim=-1)[:, -self.grid[0] * self.grid[1] :]
         return patches.transpose(1, 2).unflatten(2, self.grid).contiguous()
 
     def save(self, folder: Path) -> None:
@@ -126,7 +128,7 @@ def load_backbone(folder: Path, description: dict[str, Any]) -> Backbone:
     if description["backbone"] == "efficientnet_lite2":
         return EfficientNetBackbone.load(folder, description["image_size"])
     with quiet():
-        poolers = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type in FITTED
+        poolers = AutoConfig.from_pretrained(folder, trust_remote_code=False).model_type in POOLED
         options = {"add_pooling_layer": False} if poolers else {}
         model = AutoModel.from_pretrained(folder, dtype=torch.float32, trust_remote_code=False, **options)
         processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
