@@ -104,7 +104,7 @@ def compare_results(old: Result, new: Result, pictures: Path | None = None) -> C
     if not rows and not moved:
         raise AtlasError(f"{old.name} and {new.name} share no number: " + (notes[0] if notes else "run `dvc repro`"))
     trainings = (len(predictions[0]) or 1, len(predictions[1]) or 1)
-    same = old.shares(paths.MODEL, new) and old.shares(paths.CAPTIONER, new)
+    same = old.shares(paths.MODEL, new) and old.recorded(paths.CAPTIONER) == new.recorded(paths.CAPTIONER)
     if rows and trainings == (1, 1) and not same:
         notes.append(
             "each was trained once: verdicts on answers are about these two models, those on maps and words assume "
@@ -150,9 +150,10 @@ def _trainings(result: Result, first: Path, section: str, folder: Path) -> list[
         return []
     names = [first, *repeat_tables(result, section, folder, first.name)]
     tables = [read_csv(result.folder / name, "metrics", texts.get(first, ("image", "score"))) for name in names]
-    photos = next((name for name in ("image_id", "image") if name in tables[0]), None)
-    # Of a training on other photos, before `dvc repro` has brought it up to date, nothing can be paired.
-    return [table for table in tables if photos is None or set(table[photos]) == set(tables[0][photos])]
+    # A training on other photos, from before `dvc repro` brought it up to date, cannot be paired. Tables of words have
+    # other photos in every training, those with nouns.
+    key = "image_id"
+    return [table for table in tables if key not in table or set(table[key]) == set(tables[0][key])]
 
 
 def _from_confusion(old: Result, new: Result, sides: list[measures.Tables]) -> list[measures.Tables]:
