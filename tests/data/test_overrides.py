@@ -59,9 +59,9 @@ def test_corrections_are_added_and_later_ones_win(two_classes: Path, tmp_path: P
     before = {path: path.read_bytes() for path in photos}
     fixes = tmp_path / "fixes.csv"
     fixes.write_text("image_id,class_name,suggested_name\ncat/1.jpg,cat,dog\ncat/2.jpg,cat,dog\n")
-    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (2, 2)
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (2, 2, 0)
     fixes.write_text("path,label\ncat/2.jpg,cat\ndog/5.jpg,cat\n")
-    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (2, 3)
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (2, 3, 0)
     assert (two_classes / NAME).read_text() == "path,label\ncat/1.jpg,dog\ncat/2.jpg,cat\ndog/5.jpg,cat\n"
     assert labels(two_classes)["cat/1.jpg"] == "dog"
     assert {path: path.read_bytes() for path in photos} == before
@@ -71,13 +71,38 @@ def test_corrections_go_into_the_table_that_is_there_however_it_is_spelt(two_cla
     photos, fixes = sorted(two_classes.glob("*/*.jpg")), tmp_path / "fixes.csv"
     (two_classes / "Label_Overrides.CSV").write_text("path,label\ncat/1.jpg,dog\n")
     fixes.write_text("path,label\ncat/2.jpg,dog\n")
-    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (1, 2)
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"]) == (1, 2, 0)
     assert {
         name: label for name, label in labels(two_classes).items() if name.startswith("cat/") and label == "dog"
     } == {
         "cat/1.jpg": "dog",
         "cat/2.jpg": "dog",
     }
+
+
+def test_a_table_is_found_in_the_same_way_for_reading_and_for_writing(two_classes: Path, tmp_path: Path) -> None:
+    fixes = tmp_path / "fixes.csv"
+    for path in (fixes, two_classes / NAME, two_classes / NAME.upper()):
+        path.write_text("path,label\ncat/1.jpg,dog\n")
+    with pytest.raises(AtlasError, match="several tables of overrides"):
+        find_layout(two_classes)
+    with pytest.raises(AtlasError, match="several tables of overrides"):
+        write_corrections(two_classes, fixes, sorted(two_classes.glob("*/*.jpg")), ["cat", "dog"])
+
+
+def test_corrections_of_photos_that_are_left_out_are_counted_and_those_that_were_there_stay(
+    two_classes: Path, tmp_path: Path
+) -> None:
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("path,label\ncat/1.jpg,dog\nCAT/2.jpg,dog\n")
+    (two_classes / NAME).write_text("path,label\ncat/3.jpg,dog\n")
+    rejected = ["cat/2.jpg", "cat/3.jpg"]
+    photos = [path for path in sorted(two_classes.glob("*/*.jpg")) if path.name not in ("2.jpg", "3.jpg")]
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"], rejected) == (1, 2, 1)
+    assert (two_classes / NAME).read_text() == "path,label\ncat/1.jpg,dog\ncat/3.jpg,dog\n"
+    fixes.write_text("path,label\nnothing.jpg,dog\n")
+    with pytest.raises(AtlasError, match="no usable photo"):
+        write_corrections(two_classes, fixes, photos, ["cat", "dog"], rejected)
 
 
 def test_wrong_corrections_change_nothing(two_classes: Path, tmp_path: Path) -> None:

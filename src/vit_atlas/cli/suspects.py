@@ -23,12 +23,15 @@ def suspects(
     from vit_atlas.data.overrides import NAME, write_corrections
     from vit_atlas.evaluation.suspects import KINDS, NAMES
     from vit_atlas.io.frames import read_csv
-    from vit_atlas.paths import CLASSIFICATION_DATA, SUSPECTS
+    from vit_atlas.paths import CLASSIFICATION_DATA, REJECTED, SUSPECTS
 
     if fix is not None:
         photos = [Path(path) for path in Manifest.read().paths]
-        given, kept = write_corrections(CLASSIFICATION_DATA, fix, photos, read_classes())
+        rejected = read_csv(REJECTED, "prepare", ("file",))["file"]
+        given, kept, gone = write_corrections(CLASSIFICATION_DATA, fix, photos, read_classes(), rejected)
         typer.echo(f"{given} labels corrected, {kept} in {CLASSIFICATION_DATA / NAME}: `dvc repro` trains with them")
+        if gone:
+            typer.echo(f"{gone} rows name photos that prepare has left out since (see {REJECTED}): not added")
         return
     table = read_csv(SUSPECTS, "suspects", NAMES)
     for row in table.head(count).itertuples():

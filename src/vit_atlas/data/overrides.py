@@ -9,7 +9,7 @@ import pandas as pd
 
 from vit_atlas.data import label_table
 from vit_atlas.data.candidates import Layout
-from vit_atlas.data.tree import Folder, finder, name_below
+from vit_atlas.data.tree import Folder, find_table, finder, folded, name_below
 from vit_atlas.errors import AtlasError, some
 from vit_atlas.io.frames import write_csv
 from vit_atlas.io.tables import read_table
@@ -29,11 +29,9 @@ def take_overrides(root: Folder) -> Path | None:
     Raises:
         AtlasError: there are several.
     """
-    found = [path for path in root.files if path.name.lower() == NAME]
-    if len(found) > 1:
-        raise AtlasError(f"{root.path} has several tables of overrides ({some(p.name for p in found)}): keep one")
-    root.files = [path for path in root.files if path not in found]
-    return found[0] if found else None
+    found = find_table(root, (NAME,), "overrides")
+    root.files = [path for path in root.files if path != found]
+    return found
 
 
 def overridden(root: Folder, layout: Layout, table: Path) -> Layout:
@@ -44,8 +42,8 @@ def overridden(root: Folder, layout: Layout, table: Path) -> Layout:
     """
     photos = [candidate.path for candidate in layout.candidates]
     # What was left out before has a name in the table without being a photo of the manifest.
-    left_out = {item.file for item in layout.rejected}
-    new = _read(table, finder(root, photos), layout.classes, left_out)
+    left_out = [item.file for item in layout.rejected]
+    new, _ = _read(table, finder(root, photos), layout.classes, left_out)
     candidates = tuple(replace(one, class_name=new.get(one.path, one.class_name)) for one in layout.candidates)
     changed = sum(one.class_name != old.class_name for one, old in zip(candidates, layout.candidates, strict=True))
     ignored = (*layout.ignored, name_below(root.path, table))
@@ -53,8 +51,8 @@ def overridden(root: Folder, layout: Layout, table: Path) -> Layout:
 
 
 def write_corrections(
-    folder: Path, corrections: Path, photos: Sequence[Path], classes: Sequence[str]
-) -> tuple[int, int]:
+    folder: Path, corrections: Path, photos: Sequence[Path], classes: Sequence[str], left_out: Collection[str] = ()
+) -> tuple[int, int, int]:
     """Add the rows of ``corrections`` to the table of overrides in ``folder``; later ones win.
 
     Args:
@@ -62,38 +60,44 @@ def write_corrections(
         corrections: a table with path and label.
         photos: that may be named.
         classes: labels that may be given.
+        left_out: names of files that prepare left out; corrections of these are not added.
 
     Returns:
-        How many labels the corrections give, and how many the table of overrides has now.
+        How many labels the corrections give, how many the table of overrides has now, and how many corrections name
+        files that were left out.
 
     Raises:
         AtlasError: a table cannot be read, or has labels or paths that are not known; nothing is written then.
     """
-    find = finder(Folder(folder), photos)
-    labels = _read(corrections, find, classes)
-    if not labels:
+    root = Folder(folder, sorted(path for path in folder.iterdir() if not path.is_dir()))
+    find = finder(root, photos)
+    labels, gone = _read(corrections, find, classes, left_out)
+    if not labels and not gone:
         raise AtlasError(f"{corrections} has no rows: expected a path and a label in each")
-    table = next((path for path in sorted(folder.iterdir()) if path.name.lower() == NAME), folder / NAME)
-    known = _read(table, find, classes) if table.is_file() else {}
-    both = {name_below(folder, path): label for path, label in (known | labels).items()}
-    write_csv(table, pd.DataFrame(sorted(both.items()), columns=["path", "label"]))
-    return len(labels), len(both)
+    table = find_table(root, (NAME,), "overrides")
+    # What it says of a file that is left out is kept: the file may be mended.
+    known, kept = _read(table, find, classes, left_out) if table else ({}, {})
+    both = kept | {name_below(folder, path): label for path, label in (known | labels).items()}
+    write_csv(table or folder / NAME, pd.DataFrame(sorted(both.items()), columns=["path", "label"]))
+    return len(labels), len(both), len(gone)
 
 
 def _read(
     table: Path, find: Callable[[str], Path | None], classes: Sequence[str], left_out: Collection[str] = ()
-) -> dict[Path, str]:
-    """The label of each photo that the table names.
+) -> tuple[dict[Path, str], dict[str, str]]:
+    """The label of each photo that the table names, and of each file of ``left_out``, as it is spelt.
 
     Raises:
         AtlasError: everything that is wrong with its rows, in one sentence.
     """
-    labels: dict[Path, str] = {}
+    labels, gone, known_gone = dict[Path, str](), dict[str, str](), {folded(name) for name in left_out}
     unknown_paths, unknown_labels, twice = list[str](), list[str](), list[str]()
     for _, row in read_table(table, COLUMNS, ("path", "label")).rows:
         path, label = find(row["path"]), unicodedata.normalize("NFC", row["label"])
-        if path is None:
-            unknown_paths += [row["path"]] * (row["path"] not in left_out)
+        if path is None and folded(row["path"]) in known_gone:
+            gone[row["path"]] = label
+        elif path is None:
+            unknown_paths.append(row["path"])
         elif label not in classes:
             unknown_labels.append(f"`{label}`")
         elif labels.setdefault(path, label) != label:
@@ -106,4 +110,4 @@ def _read(
     wrong = [f"{len(names)} {what} ({some(set(names))})" for what, names in told.items() if names]
     if wrong:
         raise AtlasError(f"{table}: {'; '.join(wrong)}: correct or remove these rows")
-    return labels
+    return labels, gone
