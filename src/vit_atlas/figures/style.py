@@ -59,32 +59,27 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def new_figure(width: float, height: float, **options: Any) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """Make an empty figure of ``width`` x ``height`` inches in the shared style, drawn without a display.
 
     No side is longer than :data:`LARGEST`.
 
-    The layout is ``constrained``, so titles and labels do not overlap, unless ``options`` (passed to
-    :class:`matplotlib.figure.Figure`) says otherwise. No global figure list keeps it alive.
+    The layout is ``constrained``, so titles and labels do not overlap. No global figure list keeps it alive.
     """
     _use_style()
-    figure = Figure(
-        figsize=(min(width, LARGEST), min(height, LARGEST)), dpi=DPI, **{"layout": "constrained", **options}
-    )
+    figure = Figure(figsize=(min(width, LARGEST), min(height, LARGEST)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def new_grid(
-    rows: int, columns: int, panel: tuple[float, float] = (2.4, 2.4), **options: Any
-) -> tuple[Figure, list[list[Axes]]]:
+def new_grid(rows: int, columns: int, panel: tuple[float, float]) -> tuple[Figure, list[list[Axes]]]:
     """Make a figure of ``rows`` x ``columns`` panels, each ``panel`` = (width, height) inches.
 
     Returns:
-        The figure, and its axes as a list of rows, whatever their number. ``options`` go to :meth:`Figure.subplots`.
+        The figure, and its axes as a list of rows, whatever their number.
     """
     figure = new_figure(columns * panel[0], rows * panel[1])
-    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    axes = figure.subplots(rows, columns, squeeze=False)
     return figure, [list(row) for row in axes]
 
 

@@ -68,15 +68,12 @@ def paste(canvas: Image.Image, cutout: Image.Image, placement: Placement) -> Ima
     return mask
 
 
-def relit(
-    rng: random.Random, image: Image.Image, contrast: tuple[int, int] = (88, 112), shift: int = 10
-) -> Image.Image:
-    """``image`` with more or less contrast (``contrast`` is the range in per cent) and a colour cast of up to
-    ``shift``."""
-    percent = rng.randint(*contrast)
+def relit(rng: random.Random, image: Image.Image) -> Image.Image:
+    """``image`` with more or less contrast (88 to 112 per cent) and a colour cast of up to 10."""
+    percent = rng.randint(88, 112)
     tables: list[int] = []
     for _ in range(3):
-        change = rng.randint(-shift, shift)
+        change = rng.randint(-10, 10)
         tables += [min(255, max(0, (value - 128) * percent // 100 + 128 + change)) for value in range(256)]
     return image.point(tables)
 
@@ -109,9 +106,9 @@ def occlude(rng: random.Random, canvas: Image.Image, mask: Image.Image) -> tuple
     return covered, Image.fromarray(left_over)
 
 
-def random_size(rng: random.Random, longest: tuple[int, ...] = (256, 288, 320)) -> Size:
-    """A canvas size: landscape, portrait or square, its longer side one of ``longest``."""
-    side = rng.choice(longest)
+def random_size(rng: random.Random) -> Size:
+    """A canvas size: landscape, portrait or square, its longer side 256, 288 or 320."""
+    side = rng.choice((256, 288, 320))
     numerator, denominator = rng.choice(((3, 4), (3, 4), (4, 5), (1, 1)))
     other = side * numerator // denominator
     return (side, other) if rng.random() < 0.65 else (other, side)
