@@ -3,15 +3,15 @@
 import json
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vit_atlas.data.splits import KNOWN_SPLITS, split_of
+from vit_atlas.data.splits import check_splits, split_of
 from vit_atlas.errors import AtlasError, some
-from vit_atlas.io.tables import Table, read_table, read_text
+from vit_atlas.io.tables import read_table, read_text
 
 CAPTION_TABLES = ("captions.csv", "captions.tsv", "captions.txt", "captions.parquet")
 
@@ -74,7 +74,7 @@ def read_captions(table: Path, find: Find) -> CaptionRows:
         AtlasError: the file is no such table, names splits that are not known, or is left without any caption.
     """
     content = read_table(table, COLUMNS, ("image", "caption"))
-    _check_splits(table, content)
+    check_splits(table, content)
     rows = CaptionRows()
     missing: dict[str, int] = {}
     empty: list[int] = []
@@ -138,16 +138,6 @@ def read_objects(table: Path, find_photo: Find, find_mask: Find) -> tuple[dict[P
         if names
     ]
     return found, warnings
-
-
-def _check_splits(table: Path, content: Table) -> None:
-    counts = Counter(values.get("split", "") for _, values in content.rows)
-    unknown = [name for name in counts if name and not split_of(name)]
-    if unknown:
-        rows = sum(counts[name] for name in unknown)
-        raise AtlasError(
-            f"{table}: {rows} rows have splits that are not known ({some(unknown)}): expected {KNOWN_SPLITS}"
-        )
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Labels in a table beside the photos: ``labels.csv``, .tsv or .parquet with path, label, and maybe split and group."""
 
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from vit_atlas.data.candidates import Candidate, Layout, Rejected
 from vit_atlas.data.class_folders import layout_of
 from vit_atlas.data.photos import looks_like_photo
-from vit_atlas.data.splits import KNOWN_SPLITS, split_of
+from vit_atlas.data.splits import check_splits, split_of
 from vit_atlas.data.tree import Folder, finder, folded, name_below
 from vit_atlas.errors import AtlasError, some
 from vit_atlas.io.tables import Table, read_table
@@ -56,7 +56,7 @@ def table_layout(root: Folder, table: Path, files: Sequence[Path]) -> Layout:
     content = read_table(table, COLUMNS, ("path", "label"))
     if not content.rows:
         raise AtlasError(f"{table} has no rows: expected a path and a label in each")
-    _check_splits(table, content)
+    check_splits(table, content)
     others = [path for path in files if path != table]
     rows = _collect(root, content, finder(root, others))
     candidates, rejected = _candidates(root, rows, "split" in content.columns)
@@ -86,16 +86,6 @@ def _notes(root: Folder, content: Table, rows: _Rows) -> list[str]:
             f"{len(rows.by_end)} photos were found by the end of their path ({name}: {name_below(root.path, path)})"
         )
     return notes
-
-
-def _check_splits(table: Path, content: Table) -> None:
-    counts = Counter(values.get("split", "") for _, values in content.rows)
-    unknown = sorted(name for name in counts if name and not split_of(name))
-    if unknown:
-        rows = sum(counts[name] for name in unknown)
-        raise AtlasError(
-            f"{table}: {rows} rows have splits that are not known ({some(unknown)}): expected {KNOWN_SPLITS}"
-        )
 
 
 def _collect(root: Folder, content: Table, find: Callable[[str], Path | None]) -> _Rows:

@@ -13,7 +13,7 @@ from PIL import Image
 from vit_atlas.data.mask_values import open_mask
 from vit_atlas.data.photos import open_photo
 from vit_atlas.errors import AtlasError
-from vit_atlas.io.files import atomic_file
+from vit_atlas.io.frames import write_csv
 from vit_atlas.paths import CLASSES, MANIFEST, MASKS
 
 
@@ -167,8 +167,7 @@ class Manifest:
             Path(path).with_name(MASKS.name): self.with_masks().frame[["image_id", *MASK_COLUMNS]],
         }
         for target, table in tables.items():
-            with atomic_file(target) as temporary:
-                table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+            write_csv(target, table)
 
 
 def _table(path: Path, columns: list[str]) -> pd.DataFrame:

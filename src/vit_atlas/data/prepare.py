@@ -86,7 +86,7 @@ def write_prepared(prepared: Prepared) -> None:
         found = prepared.findings
         tables = {REJECTED: found.rejected, MASKS_DROPPED: found.masks_dropped, DUPLICATES: found.duplicates}
         for path, table in tables.items():
-            table.to_csv(folder / path.name, index=False, lineterminator="\n", encoding="utf-8")
+            write_csv(folder / path.name, table)
         bound = pd.DataFrame({"image_id": prepared.manifest.image_ids, "together": prepared.together})
         write_csv(folder / TOGETHER.name, bound)
         write_json(folder / PREPARE_SUMMARY.name, prepared.metrics)

@@ -8,6 +8,10 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from vit_atlas.errors import AtlasError, some
+from vit_atlas.io.tables import Table
 
 SPLITS = ("train", "val", "test")
 
@@ -43,6 +47,21 @@ class _Unit:
 def split_of(name: str) -> str:
     """The split that a name means; empty where it means none."""
     return next((split for split, names in SPLIT_NAMES.items() if name.strip().lower() in names), "")
+
+
+def check_splits(table: Path, content: Table) -> None:
+    """Check the column ``split`` of a table of photos or of captions.
+
+    Raises:
+        AtlasError: it has names that mean no split.
+    """
+    counts = Counter(values.get("split", "") for _, values in content.rows)
+    unknown = [name for name in counts if name and not split_of(name)]
+    if unknown:
+        rows = sum(counts[name] for name in unknown)
+        raise AtlasError(
+            f"{table}: {rows} rows have splits that are not known ({some(unknown)}): expected {KNOWN_SPLITS}"
+        )
 
 
 def assign_splits(

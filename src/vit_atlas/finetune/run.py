@@ -22,6 +22,7 @@ from vit_atlas.finetune.optimizer import freeze, parameter_groups
 from vit_atlas.finetune.probe import LinearProbe, fit_probe, write_probe
 from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.io.files import atomic_folder
+from vit_atlas.io.frames import write_csv
 from vit_atlas.model_card import write_card
 from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
 from vit_atlas.models.readout import find_readout
@@ -32,7 +33,6 @@ from vit_atlas.settings import AugmentSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream, open_stream, training_key
 from vit_atlas.training.checkpoints import Checkpoints, only_one, run_key
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
-from vit_atlas.training.history import write_history
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.record import record_training
 
@@ -70,8 +70,8 @@ def finetune(model: ModelSettings, augment: AugmentSettings, settings: FinetuneS
                 kept = history[history["step"] == training.best_step]
                 write_card(folder, sections, training.manifest, kept, readout)
             write_probe(training.probe, training.features)
-            write_history(history, HISTORY)
-            write_history(training.validation, VALIDATION)
+            write_csv(HISTORY, history)
+            write_csv(VALIDATION, training.validation)
             record_training(*training.made)
 
 

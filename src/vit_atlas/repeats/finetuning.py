@@ -24,7 +24,6 @@ from vit_atlas.processes import count, is_first
 from vit_atlas.settings import AttentionSettings, AugmentSettings, EvaluateSettings, FinetuneSettings, ModelSettings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.datasets import PlainPhotos
-from vit_atlas.training.history import write_history
 
 
 def repeat_finetune(
@@ -50,7 +49,7 @@ def repeat_finetune(
         scores = _map_scores(training, attention)
         if is_first():
             with atomic_folder(REPEATS / str(seed)) as folder:
-                write_history(training.validation, folder / "validation.csv")
+                write_csv(folder / "validation.csv", training.validation)
                 write_csv(folder / "predictions.csv", table)
                 write_csv(folder / "scores.csv", scores)
 

@@ -1,12 +1,9 @@
 """build/history.csv: one row a logging step, with the validation result where one was taken."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
-from vit_atlas.io.files import atomic_file
 
 COLUMNS = ("step", "epoch", "train_loss", "learning_rate", "val_loss", "val_accuracy")
 """``step`` counts optimiser steps from 1, ``epoch`` passes over the photos; ``train_loss`` is the mean since the row
@@ -34,9 +31,3 @@ def history_table(log_history: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             row = rows.setdefault(int(logged["step"]), {"step": logged["step"], "epoch": round(logged["epoch"], 4)})
             row.update({name: float(f"{value:.8g}") for name, value in points.items()})
     return pd.DataFrame([rows[step] for step in sorted(rows)], columns=list(COLUMNS))
-
-
-def write_history(table: pd.DataFrame, path: str | Path) -> None:
-    """Write the table as CSV (atomically); what was not measured is empty."""
-    with atomic_file(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
