@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.data.conftest import Draw
 from tests.tiny_settings import tiny
+from vit_atlas.cli import commands
 from vit_atlas.data.layouts import find_layout
 from vit_atlas.data.overrides import NAME, write_corrections
-from vit_atlas.data.prepare import prepare
+from vit_atlas.data.prepare import prepare, write_prepared
 from vit_atlas.errors import AtlasError
+from vit_atlas.paths import CLASSIFICATION_DATA
 from vit_atlas.settings import DataSettings
 
 
@@ -103,6 +106,21 @@ def test_corrections_of_photos_that_are_left_out_are_counted_and_those_that_were
     fixes.write_text("path,label\nnothing.jpg,dog\n")
     with pytest.raises(AtlasError, match="no usable photo"):
         write_corrections(two_classes, fixes, photos, ["cat", "dog"], rejected)
+
+
+def test_the_command_tells_which_rows_it_left_out(
+    two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    CLASSIFICATION_DATA.parent.mkdir()
+    two_classes.rename(CLASSIFICATION_DATA)
+    (CLASSIFICATION_DATA / "cat" / "1.jpg").write_bytes(b"no photo")
+    write_prepared(prepare(CLASSIFICATION_DATA, tiny(DataSettings)))
+    Path("fixes.csv").write_text("path,label\ncat/1.jpg,dog\ncat/2.jpg,dog\n")
+    told = CliRunner().invoke(commands, ["suspects", "--fix", "fixes.csv"])
+    assert told.exit_code == 0, told.output
+    assert "1 labels corrected, 1 in " in told.output
+    assert "1 rows name photos that prepare has left out since" in told.output
 
 
 def test_wrong_corrections_change_nothing(two_classes: Path, tmp_path: Path) -> None:

@@ -287,6 +287,11 @@ def test_the_logged_model_answers_as_the_pipeline_does(project: Finished) -> Non
         assert answer["label"] == expected["label"]
         assert answer["score"] == pytest.approx(expected["score"], abs=1e-5)
         assert sum(one["score"] for one in answer["classes"]) == pytest.approx(1, abs=1e-5)
+    usual = loaded.predict([encoded]).to_dict("records")
+    assert loaded.predict([encoded], params={"top_k": None}).to_dict("records") == usual
+    assert [len(one) for one in loaded.predict([encoded], params={"top_k": 1})["classes"]] == [1]
+    with pytest.raises(mlflow.MlflowException, match="top_k is 0, expected at least 1"):
+        loaded.predict([encoded], params={"top_k": 0})
     with pytest.raises(mlflow.MlflowException, match="neither the path"):
         loaded.predict(["nothing.png"])
 

@@ -39,16 +39,17 @@ class PhotoClassifier(PythonModel):
             model_input: a table whose first column holds texts, a list of texts, or one text; each is a photo's bytes
                 in base64, or the path of a photo (not when served over HTTP). (MLflow takes hints for schemas, so this
                 one names a table alone.)
-            params: ``top_k``, how many classes to name (5).
+            params: ``top_k``, how many classes to name (None is 5).
 
         Returns:
             One row a photo: ``label``, the most probable class; ``score``, its probability; ``classes``, the ``top_k``
             most probable ones with theirs.
 
         Raises:
-            MlflowException: a text is neither, or the bytes are not a photo.
+            MlflowException: a text is neither, the bytes are not a photo, or ``top_k`` is below 1.
         """
-        count = (params or {}).get("top_k", TOP_K)
+        asked = (params or {}).get("top_k")
+        count = TOP_K if asked is None else asked
         if count < 1:
             raise _refusal(f"top_k is {count}, expected at least 1")
         photos = [_open(text, number) for number, text in enumerate(_texts(model_input), 1)]
