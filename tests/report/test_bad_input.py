@@ -67,7 +67,7 @@ def names_with_html() -> None:
     [
         (one_class, ["There is one class only", "Confusion matrix of 1 test photos in 1 classes"]),
         (thousand_classes, ["Shown are the 100 classes with the most mistakes", "and 976 more"]),
-        (no_masks, ["The photos have no object masks", "no test photo has an object mask"]),
+        (no_masks, ["No map is scored: no test photo has an object mask", "No map was scored: no test photo"]),
         (nobody_captioned, ["Nobody captioned the photos", "nobody captioned it"]),
         (names_with_html, ["a&amp;b", "Least often recognised: <b>bold</b>"]),
     ],

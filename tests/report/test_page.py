@@ -21,7 +21,7 @@ from vit_atlas.report import charts, explore, render_report
 from vit_atlas.report.payload import blob, plain
 from vit_atlas.report.pictures import LARGE, WIDEST, picture
 from vit_atlas.report.result import headline, numbers
-from vit_atlas.settings import NoCaptionerSettings
+from vit_atlas.settings import NoCaptionerSettings, Settings
 from vit_atlas.training.record import record_training
 
 from .synthetic import ATTENTION, CAPTION, EVALUATE, EVIL, HEADS, LAYERS, fill, write_attention, write_embeddings
@@ -159,14 +159,21 @@ def test_one_part_less_is_said_and_the_others_stay(folder: Path, part: str) -> N
     assert classes.count("missing") == [item.get("class") for _, item in whole.tags].count("missing") + 1
 
 
-def test_without_masks_the_page_says_so(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (SETTINGS, "no test photo has an object mask"),
+        (tiny_settings(attention={"scored_photos": 0}), "attention.scored_photos is 0."),
+    ],
+)
+def test_where_no_map_is_scored_the_page_says_why_in_both_places(folder: Path, settings: Settings, why: str) -> None:
     fill()
     write_attention("cat", outline=None)
     none = dict.fromkeys(ATTENTION)
     write_json("metrics/attention.json", none | {"photos_scored": 0, "artefacts.photos": 0})
-    page = Page(render_report(SETTINGS))
-    assert "The photos have no object masks" in page.text
-    assert "no test photo has an object mask" in page.text
+    page = Page(render_report(settings))
+    assert f"No map is scored: {why}" in page.text
+    assert f"No map was scored: {why}" in page.text
     assert "chart-score-1" not in page.data
     assert "mostly on the object" not in page.text
 

@@ -17,7 +17,16 @@ from vit_atlas.report.facts import facts, why_captions, why_photos
 from vit_atlas.report.gallery import gallery, left_out, mistakes, read_gallery
 from vit_atlas.report.payload import plain, records
 from vit_atlas.report.pictures import Picture, picture
-from vit_atlas.report.result import UNCHANGED, effects, faithfulness_note, headline, missing_parts, numbers, sanity
+from vit_atlas.report.result import (
+    UNCHANGED,
+    effects,
+    faithfulness_note,
+    headline,
+    missing_parts,
+    numbers,
+    sanity,
+    unscored,
+)
 from vit_atlas.report.sentences import claims, missing
 from vit_atlas.settings import Settings
 
@@ -89,7 +98,8 @@ def render_report(settings: Settings, project: Path = Path()) -> str:
         why_photos=why_photos(settings.attention),
         why_captions=why_captions(settings.captions),
         settings=settings.model_dump(mode="json"),
-        missing_parts=missing_parts(metrics, attention, captions),
+        missing_parts=missing_parts(metrics, attention, captions, settings.attention),
+        unscored=unscored(settings.attention),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from vit_atlas.attention.methods import METHODS, SANITY
 from vit_atlas.estimates import Estimate
+from vit_atlas.settings import AttentionSettings
 
 Metrics = Mapping[str, Any]
 
@@ -141,18 +142,25 @@ def sanity(attention: Metrics) -> list[Sane]:
     return found
 
 
-def missing_parts(metrics: Mapping[str, Metrics], attention: Any, captions: Any) -> list[str]:
+def unscored(settings: AttentionSettings) -> str:
+    """Say why no map is scored against outlines, where none is."""
+    return (
+        "no test photo has an object mask that could tell maps apart"
+        if settings.scored_photos
+        else "attention.scored_photos is 0"
+    )
+
+
+def missing_parts(
+    metrics: Mapping[str, Metrics], attention: Any, captions: Any, settings: AttentionSettings
+) -> list[str]:
     """One sentence for each part that the page leaves out."""
     found = [f"metrics/{name}.json is missing: `dvc repro metrics` writes it." for name in PARTS if name not in metrics]
     if metrics.get("prepare", {}).get("classes") == 1:
         found.append("There is one class only, so every guess is right, and accuracy and confusion say nothing.")
     scored = metrics.get("attention", {}).get("photos_scored")
     if attention is not None and scored == 0:
-        found.append(
-            "No map is scored: attention.scored_photos is 0."
-            if metrics.get("prepare", {}).get("masks")
-            else "The photos have no object masks, so there are no outlines, and no map is scored against them."
-        )
+        found.append(f"No map is scored: {unscored(settings)}.")
     if captions is not None and not any(photo["references"] for photo in captions["photos"]):
         found.append("Nobody captioned the photos of data/captioning, so captions are shown but not measured.")
     return found
