@@ -8,9 +8,15 @@ from transformers import (
     BlipConfig,
     BlipForConditionalGeneration,
     BlipImageProcessorPil,
+    DeiTConfig,
+    DeiTModel,
     GPT2Config,
     GPT2LMHeadModel,
+    IJepaConfig,
+    IJepaModel,
     PreTrainedTokenizerFast,
+    SwinConfig,
+    SwinModel,
     VisionEncoderDecoderModel,
     ViTImageProcessor,
     ViTModel,
@@ -43,8 +49,11 @@ def scaled(model):
 @pytest.fixture(scope="module")
 def vit_gpt2(tmp_path_factory):
     torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("vit-gpt2")
     encoder = ViTModel(tiny_config(hidden_size=24, num_hidden_layers=2, image_size=SIZE))
+    return encoded_by(encoder, tmp_path_factory.mktemp("vit-gpt2"))
+
+
+def encoded_by(encoder, folder):
     decoder = GPT2LMHeadModel(
         GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=4, n_positions=12, add_cross_attention=True)
     )
@@ -93,6 +102,34 @@ def test_words_probabilities_and_maps(name, grid, beams, photos, request):
         assert len(word.maps) == 2
         assert (word.maps.sum(axis=(-2, -1)) < 1).all(), "the class token's share is cut off"
         assert word.map().sum() == pytest.approx(1)
+
+
+SHAPE = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "patch_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "special"),
+    [
+        (lambda: IJepaModel(IJepaConfig(**SHAPE, image_size=SIZE)), 0),
+        (lambda: DeiTModel(DeiTConfig(**SHAPE, image_size=SIZE)), 2),
+    ],
+)
+def test_special_tokens_are_counted_from_what_the_encoder_makes(encoder, special, photos, tmp_path):
+    torch.manual_seed(0)
+    captioner = open_hub(str(encoded_by(encoder(), tmp_path)), None)
+    words = [word for one in captioner.caption(photos, SearchOptions(max_length=4)) for word in one.words]
+    assert words
+    for word in words:
+        assert word.maps.shape == (2, 4, 4, 6)
+        shares = word.maps.sum(axis=(-2, -1))
+        assert (shares < 1 - 1e-6).all() if special else shares == pytest.approx(1)
+
+
+def test_an_encoder_whose_tokens_are_not_its_patches_is_refused(photos, tmp_path):
+    config = SwinConfig(image_size=32, patch_size=4, embed_dim=12, depths=[1, 1], num_heads=[2, 2], window_size=4)
+    captioner = open_hub(str(encoded_by(SwinModel(config), tmp_path)), None)
+    with pytest.raises(AtlasError, match="the encoder makes 16 tokens of 64 patches"):
+        captioner.caption(photos, SearchOptions(max_length=4))
 
 
 def tokens_of(caption):

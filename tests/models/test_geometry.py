@@ -1,29 +1,14 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from tests.tiny_models import tiny_config, tiny_model
+from tests.tiny_models import tiny_model
 from vit_atlas.errors import AtlasError
-from vit_atlas.models.geometry import as_size, position_embedding, token_layout
+from vit_atlas.models.geometry import as_size, grid_of, position_embedding
 
 
-@pytest.mark.parametrize(("family", "prefix"), [("vit", 1), ("deit", 2), ("dinov2", 1), ("dinov2_with_registers", 4)])
-def test_layout_counts_the_tokens_that_the_model_makes(family: str, prefix: int) -> None:
-    model = tiny_model(family, image_size=48)
-    tokens = model.base_model(torch.zeros(1, 3, 48, 48)).last_hidden_state.shape[1]
-    layout = token_layout(model.config)
-    assert layout.prefix_tokens == prefix
-    assert layout.tokens == tokens
-    assert layout.grid == (6, 6)
-    assert layout.image_size == (48, 48)
-
-
-def test_non_square_grids_come_from_height_and_width() -> None:
-    layout = token_layout(tiny_config(image_size=[32, 64], patch_size=[8, 16]))
-    assert layout.grid == (4, 4)
-    assert layout.patch == (8, 16)
-    assert token_layout(tiny_config("dinov2"), (16, 64)).grid == (2, 8)
+def test_grids_that_are_not_square_come_from_height_and_width() -> None:
+    assert grid_of((32, 64), (8, 16)) == (4, 4)
+    assert grid_of((16, 64), (8, 8)) == (2, 8)
 
 
 def test_position_embedding_is_row_major(family: str) -> None:
@@ -45,7 +30,7 @@ def test_position_embedding_is_row_major(family: str) -> None:
 )
 def test_sizes_that_patches_do_not_divide_name_the_nearest(size: tuple[int, int], near: str) -> None:
     with pytest.raises(AtlasError, match=near) as caught:
-        token_layout(SimpleNamespace(patch_size=8, model_type="vit"), size)
+        grid_of(size, (8, 8))
     assert "model.image_size" in str(caught.value)
 
 

@@ -1,7 +1,7 @@
 """How a Vision Transformer's tokens lie on the photo.
 
-Grids come from the height and width of the input and of a patch, never from the square root of the token count, and
-special tokens are counted from the configuration.
+Grids come from the height and width of the input and of a patch, never from the square root of the token count; what
+a model makes beyond one token a patch are its special tokens.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 
 MOST_SPECIAL = 16
-"""Entries of a table of positions that special tokens may have."""
+"""Special tokens that a model may have beside its patches."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,6 @@ def as_size(value: int | list[int] | tuple[int, int]) -> Size:
         return value, value
     height, width = value
     return int(height), int(width)
-
-
-def token_layout(config: Any, image_size: Size | None = None) -> TokenLayout:
-    """Layout of the tokens of a model with this configuration.
-
-    Args:
-        config: the model's Hugging Face configuration.
-        image_size: (height, width) of the input in pixels; None is the size of ``config``.
-
-    Raises:
-        AtlasError: the patch size does not divide the image size; the message names the nearest sizes that it divides.
-    """
-    patch = as_size(config.patch_size)
-    return TokenLayout(grid_of(image_size or as_size(config.image_size), patch), _prefix_tokens(config), patch)
 
 
 def grid_of(image_size: Size, patch: Size) -> Size:
@@ -128,11 +114,6 @@ def position_embedding(model: Any) -> Tensor:
         f"a {kind} model has no table of position embeddings (it turns queries and keys by position, or adds a bias to "
         "attention), so there is nothing that embed-viz can compare"
     )
-
-
-def _prefix_tokens(config: Any) -> int:
-    distillation = 1 if config.model_type == "deit" else 0
-    return 1 + distillation + int(getattr(config, "num_register_tokens", 0))
 
 
 def _near(length: int, patch: int) -> str:

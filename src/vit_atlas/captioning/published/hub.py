@@ -23,7 +23,7 @@ from vit_atlas.captioning.model.decoding import search
 from vit_atlas.captioning.model.words import Caption
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import device, stretch
-from vit_atlas.models.geometry import token_layout
+from vit_atlas.models.geometry import MOST_SPECIAL, grid_of, native_size, patch_of
 from vit_atlas.models.hub import explained, model_source, quiet
 from vit_atlas.settings import ModelSettings
 
@@ -70,8 +70,9 @@ class HubCaptioner:
         self._encoder = model.vision_model if blip else model.encoder
         self._decoder = model.text_decoder if blip else model.decoder
         self._decoder.set_attn_implementation("eager")
-        self._layout = token_layout(self._encoder.config)
-        stretch(processor, self._layout.image_size)
+        size = native_size(self._encoder)
+        self._grid = grid_of(size, patch_of(self._encoder))
+        stretch(processor, size)
         self._processor = processor
         start, end = _limits(model, blip)
         self._vocabulary = vocabulary_of(tokenizer, start, end, name)
@@ -90,17 +91,19 @@ class HubCaptioner:
     def _caption_batch(self, photos: list[Image.Image], options: SearchOptions) -> list[Caption]:
         pixels = self._processor(images=photos, return_tensors="pt")["pixel_values"].to(self._device)
         states = self._encoder(pixel_values=pixels).last_hidden_state
-        if states.shape[1] != self._layout.tokens:
+        patches = self._grid[0] * self._grid[1]
+        special = states.shape[1] - patches
+        if not 0 <= special <= MOST_SPECIAL:
             raise AtlasError(
-                f"the encoder makes {states.shape[1]} tokens of {self._layout.patches} patches, which do not lie "
+                f"the encoder makes {states.shape[1]} tokens of {patches} patches, which do not lie "
                 "on the photo as tokens should: use a captioner whose encoder is a plain ViT"
             )
         projection = getattr(self._model, "enc_to_dec_proj", None)
         if projection is not None and states.shape[-1] != self._decoder.config.hidden_size:
             states = projection(states)
-        decoder = HubDecoder(self._decoder, states, self._layout.prefix_tokens)
+        decoder = HubDecoder(self._decoder, states, special)
         found = search(decoder, len(photos), self._vocabulary.rules(options, self._longest), self._device)
-        return [self._vocabulary.caption(decoded, self._layout.grid) for decoded in found]
+        return [self._vocabulary.caption(decoded, self._grid) for decoded in found]
 
 
 def open_hub(name: str, revision: str | None) -> HubCaptioner:
