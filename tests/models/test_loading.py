@@ -1,11 +1,18 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForImageClassification, pipeline
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    ViTImageProcessor,
+    pipeline,
+)
 
 from tests.tiny_models import save_pretrained
 from tests.tiny_settings import tiny
@@ -127,6 +134,23 @@ def test_processor_stretches_and_keeps_the_pretrained_statistics(pretrained: Pat
     pixels = processor(images=white, return_tensors="pt")["pixel_values"]
     assert pixels.shape == (1, 3, 32, 64)
     torch.testing.assert_close(pixels[0, :, 5, 5], torch.tensor([0.6 / 0.2, 0.5 / 0.3, 0.4 / 0.25]))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"rescale_factor": 1 / 127.5, "image_mean": [1.0, 1.1, 0.9], "image_std": [1.0, 0.5, 2.0]},
+        {"rescale_factor": 1 / 127.5, "do_normalize": False},
+        {"do_rescale": False, "image_mean": [120.0, 110.0, 100.0], "image_std": [60.0, 50.0, 70.0]},
+        {"do_rescale": False, "do_normalize": False},
+        {"resample": 0},
+    ],
+)
+def test_pixels_are_what_the_models_own_processor_makes_of_them(tmp_path: Path, own: dict[str, Any]) -> None:
+    save_pretrained("vit", tmp_path)
+    ViTImageProcessor(size={"height": 32, "width": 32}, **own).save_pretrained(tmp_path)
+    expected = AutoImageProcessor.from_pretrained(tmp_path)(photo(), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(load(tmp_path).pixel_values([photo()]), expected.float(), rtol=1e-5, atol=1e-4)
 
 
 def test_image_size_must_be_divisible(pretrained: Path) -> None:

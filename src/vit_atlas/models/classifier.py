@@ -335,8 +335,12 @@ def _stretching_processor(pretrained: Any, size: Size) -> ViTImageProcessor:
         normalises = getattr(pretrained, "do_normalize", True)
         given = getattr(pretrained, "resample", None)
         resample = Image.Resampling.BICUBIC if given is None else given
-        mean = pretrained.image_mean if normalises else [0.0, 0.0, 0.0]
-        std = pretrained.image_std if normalises else [1.0, 1.0, 1.0]
+        # Everything else here takes pixels from 0 to 1, so a model that is made for another range has it in these two.
+        scale = (
+            255 * getattr(pretrained, "rescale_factor", 1 / 255) if getattr(pretrained, "do_rescale", True) else 255.0
+        )
+        mean = [value / scale for value in (pretrained.image_mean if normalises else [0.0, 0.0, 0.0])]
+        std = [value / scale for value in (pretrained.image_std if normalises else [1.0, 1.0, 1.0])]
     return ViTImageProcessor(
         size={"height": size[0], "width": size[1]},
         resample=int(resample),
