@@ -104,9 +104,15 @@ def results(seed: int) -> dict[str, tuple[float, float, float]]:
 
 
 def test_the_drawn_map_predicts_deletion_and_the_class_tokens_does_not() -> None:
-    """The means of three trainings: on another processor a training is another one, and some class tokens see both."""
-    found = [results(seed) for seed in range(1, 4)]
+    """In the mean of six trainings, and in most of them: some class tokens take in both riddles, and their patches too.
+
+    Which ones depends on the processor. Where this was written it was seed 5's, and four drawn peaks in ten lay on the
+    other riddle.
+    """
+    found = [results(seed) for seed in range(6)]
     drawn, unread = (np.mean([one[name] for one in found], axis=0) for name in ("drawn", "class token"))
+    clear = [one for one in found if one["drawn"][0] > 0.7 and one["class token"][1] > 0.6]
+    assert len(clear) > len(found) / 2
     assert drawn[0] > 0.7 > 0.2 > drawn[1]
     assert unread[1] > 0.6 > 0.3 > unread[0]
     assert drawn[2] > 0.4
