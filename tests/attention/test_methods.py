@@ -140,9 +140,11 @@ def test_head_of_the_last_states_is_the_models_own_answer(model: PreTrainedModel
     torch.testing.assert_close(trace.head(trace.hidden[-1]).detach(), trace.logits, atol=1e-5, rtol=1e-5)
 
 
-def _cam(model: PreTrainedModel, kind: str, pixels: Tensor, target: Callable[[Tensor], Tensor]) -> Tensor:
+def _cam(
+    model: PreTrainedModel, kind: str, pixels: Tensor, target: Callable[[Tensor], Tensor], norm: Any = None
+) -> Tensor:
     """Grad-CAM of ``target`` of the logits, written out."""
-    norm = _norm(model, kind)
+    norm = norm or _norm(model, kind)
     kept: list[Tensor] = []
     handle = norm.register_forward_hook(lambda *call: kept.append(call[2]))
     logits = model(pixels).logits
@@ -164,6 +166,19 @@ def test_gradcam_equals_a_plain_computation(model: PreTrainedModel, kind: str, p
     torch.testing.assert_close(maps.gradcam(_trace(model, pixels)), expected, atol=1e-4, rtol=1e-3)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not _norm(model, kind)._forward_hooks
+
+
+def test_gradcam_finds_the_norm_whatever_library_it_is_from(pixels: Tensor) -> None:
+    """timm's RMS norm, which is another class than PyTorch's."""
+    sizes = {"img_size": 16, "patch_size": 4, "depth": 2, "embed_dim": 48, "num_heads": 3, "norm_layer": "rmsnorm"}
+    torch.manual_seed(0)
+    config = TimmWrapperConfig(architecture="vit_tiny_patch16_224", model_args=sizes, num_labels=5)
+    model = AutoModelForImageClassification.from_config(config).eval()
+    norm = model.timm_model.blocks[-1].norm1
+    assert type(norm).__name__ == "RmsNorm"
+    expected = _cam(model, "vit", pixels, lambda logits: logits[0, 1] + logits[1, 3], norm)
+    assert expected.max() > 0.9
+    torch.testing.assert_close(maps.gradcam(_trace(model, pixels)), expected, atol=1e-4, rtol=1e-3)
 
 
 def test_finercam_equals_a_plain_computation(model: PreTrainedModel, kind: str, pixels: Tensor) -> None:
