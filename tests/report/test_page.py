@@ -353,6 +353,23 @@ def test_one_training_says_so_and_how_to_get_the_spread(folder: Path) -> None:
     assert "chart-trainings" not in page.data
 
 
+@pytest.mark.parametrize(
+    ("asked", "advised"),
+    [
+        ({"finetune": {"repeats": [7]}}, "dvc exp run -S 'captions.repeats=[1,2,3,4]' trains again"),
+        ({"captions": {"repeats": [7]}}, "dvc exp run -S 'finetune.repeats=[1,2,3,4]' trains again"),
+        ({"finetune": {"repeats": [7]}, "captions": {"repeats": [7]}}, None),
+    ],
+)
+def test_repeats_that_are_asked_for_already_are_not_advised(folder: Path, asked: Any, advised: str | None) -> None:
+    fill("cat")
+    page = Page(render_report(tiny_settings(model={"name": "google/vit"}, **asked)))
+    assert "Supported in this training" in page.text
+    assert "stays that of the first training" in page.text
+    assert (advised or "rests on one training") in page.text
+    assert ("dvc exp run" in page.text) == (advised is not None)
+
+
 def test_of_a_thousand_classes_the_confusion_shows_the_worst(folder: Path) -> None:
     fill()
     classes = [f"class {number:04}" for number in range(1000)]
