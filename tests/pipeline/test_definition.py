@@ -1,14 +1,16 @@
 """dvc.yaml says the truth about what the stages read."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from tests.project import STAGES
+from tests.project import STAGES, Project
 from vit_atlas.code_hash import file_closure, module_path
 from vit_atlas.settings import CaptionsSettings, FinetuneSettings, Settings
 
@@ -103,6 +105,28 @@ def test_only_prepare_walks_the_photos(root: Path) -> None:
     """The others depend on tables that hold the files' hashes, so that `dvc repro` looks at each photo twice only."""
     stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
     assert [name for name, stage in stages.items() if "data/classification" in stage["deps"]] == ["prepare"]
+
+
+@pytest.mark.parametrize("stage", ["attn-viz", "suspects", "metrics", "report"])
+def test_a_stage_reads_only_what_it_depends_on(project: Project, stage: str, tmp_path: Path) -> None:
+    """Of the files in the project; that code is declared is asked of its imports above."""
+    folder, found = project.folder, tmp_path / "opened.json"
+    definition = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"][stage]
+    deps, params = definition["deps"], definition.get("params", [])
+    declared = [*deps, *(next(iter(out)) if isinstance(out, dict) else out for out in definition["outs"])]
+    declared += ["params.yaml"] if params else []
+    if "model" in params:
+        declared.append(yaml.safe_load((folder / "params.yaml").read_text())["model"]["name"])
+    for table, column in (("build/prepared/manifest.csv", "path"), ("build/prepared/masks.csv", "mask")):
+        if any(map(Path(table).is_relative_to, deps)):  # It has the hash of every file that it names.
+            declared += pd.read_csv(folder / table)[column].dropna().tolist()
+    if stage == "report":  # How a result was made is told beside it, and is none of its inputs.
+        declared += [".git", "dvc.lock", "data.dvc", ".checkpoints/training.json"]
+    there = {path for path in folder.rglob("*") if path.is_file()}
+    project.run("python", str(Path(__file__).with_name("reading.py")), definition["cmd"].split()[1], str(found))
+    opened = {path.relative_to(folder) for path in there & set(map(Path, json.loads(found.read_text())))}
+    assert any(any(map(path.is_relative_to, deps)) for path in opened if path.suffix != ".py")
+    assert sorted(str(path) for path in opened if not any(map(path.is_relative_to, declared))) == []
 
 
 def test_stage_scripts_are_thin(root: Path) -> None:
