@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
 from vit_atlas.git import changed_files, git
 from vit_atlas.io.files import read_json
-from vit_atlas.io.plain import flatten
+from vit_atlas.io.plain import flatten, load_yaml
 
 LOCK = Path("dvc.lock")
 DATA = Path("data.dvc")
@@ -99,8 +98,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         AtlasError: it is not valid YAML.
     """
     try:
-        # As DVC reads it, by YAML 1.2: to PyYAML 2e-05 is a text, and off is false.
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError):
+        content = load_yaml(path)
+    except YAMLError:
         raise AtlasError(f"{path} is not valid YAML: bring it back with `git checkout {path}`") from None
     return content if isinstance(content, dict) else {}

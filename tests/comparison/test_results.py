@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from vit_atlas.cli import commands
 from vit_atlas.comparison.compare import compare
+from vit_atlas.comparison.results import Result
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import write_json
 
@@ -125,6 +126,12 @@ def test_a_damaged_cache_is_a_missing_one(project: Path) -> None:
     for path in Path(".dvc/cache").rglob("*.dir"):
         path.write_text("{")
     assert "relevance.mass" not in verdicts("HEAD~1", "HEAD")
+
+
+def test_settings_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("finetune:\n  learning_rate: 2e-05\n  compile: off\n")
+    result = Result("here", tmp_path)
+    assert (result.setting("finetune", "learning_rate"), result.setting("finetune", "compile")) == (2e-05, "off")
 
 
 def test_what_is_no_result_is_one_sentence(project: Path) -> None:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from vit_atlas import paths
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import read_json
-from vit_atlas.io.plain import flatten
+from vit_atlas.io.plain import flatten, load_yaml
 from vit_atlas.reproduce.workspace import Revision, dvc_folder, find_revision
 
 SCORES = paths.ATTENTION_DATA / "scores.csv"
@@ -200,8 +200,8 @@ def _outs(lock: bytes) -> dict[str, str]:
 
 def _yaml(content: bytes) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError):
+        found = load_yaml(content)
+    except YAMLError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -1,10 +1,17 @@
-"""Settings and results as plain mappings: one JSON text of each, and one flat table of names."""
+"""Settings and results as plain mappings: read from YAML, one JSON text of each, and one flat table of names."""
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+
+def load_yaml(text_or_path: str | bytes | Path) -> Any:
+    """Read YAML 1.2 as DVC does (to PyYAML 2e-05 is a text, and off is false), by the C parser where it is there."""
+    return YAML(typ="safe").load(text_or_path)
 
 
 def canonical_json(value: Any) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from vit_atlas.errors import AtlasError
+from vit_atlas.io.plain import load_yaml
 from vit_atlas.paths import PARAMS
 from vit_atlas.settings.captioning import Captioner as Captioner
 from vit_atlas.settings.captioning import CaptionerSettings as CaptionerSettings
@@ -266,10 +266,10 @@ def read_params(path: str | Path = PARAMS) -> dict[str, Any]:
         AtlasError: the file is missing, is not YAML, or holds no sections.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(Path(path).read_text(encoding="utf-8"))
+        content = load_yaml(Path(path))
     except FileNotFoundError:
         raise AtlasError(f"{path} does not exist: run from the project's folder, the one with dvc.yaml") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except YAMLError as error:
         place = " ".join(str(error).split())
         raise AtlasError(f"{path} is not valid YAML: {place}") from None
     if not isinstance(content, dict | None):

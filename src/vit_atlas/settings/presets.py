@@ -17,6 +17,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_file, atomic_folder
+from vit_atlas.io.plain import load_yaml
 from vit_atlas.paths import ABOUT, CAPTIONING_DATA, PARAMS, PRESETS
 from vit_atlas.settings import Settings, check_settings, read_params
 from vit_atlas.settings.problems import section_models
@@ -82,7 +83,7 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
             after[section] = values if whole else after.get(section, {}) | values
     check_settings(after)
     text = rewrite(PARAMS.read_text(encoding="utf-8"), after)
-    if YAML(typ="safe", pure=True).load(text) != after:
+    if load_yaml(text) != after:
         raise AtlasError(f"{PARAMS} is not in the form of a section a block and a key a line: write it so")
     changes = _changes(before, after)
     if changes:
@@ -124,7 +125,7 @@ def rewrite(text: str, sections: Mapping[str, Mapping[str, Any]]) -> str:
         sections: the content that it shall have. A section with other keys than these is written anew.
     """
     root = YAML(pure=True).compose(text)
-    old = YAML(typ="safe", pure=True).load(text)
+    old = load_yaml(text)
     edits: list[tuple[int, int, str]] = []
     for section, node in ((key.value, value) for key, value in root.value):
         if old[section].keys() != sections[section].keys():
@@ -245,6 +246,6 @@ def _as_yaml(value: Any) -> str:
         return f"{mantissa if '.' in mantissa else f'{mantissa}.0'}{exponent}{power}" if exponent else mantissa
     quoted = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str) and value and all(sign.isalnum() or sign in "_-./" for sign in value):
-        plain = YAML(typ="safe", pure=True).load(value)
+        plain = load_yaml(value)
         return value if plain == value and value.lower() not in ("yes", "no", "on", "off", "y", "n") else quoted
     return quoted
