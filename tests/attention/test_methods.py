@@ -304,6 +304,27 @@ def test_gradients_under_inference_mode_are_refused(pixels: Tensor) -> None:
         _trace(tiny_model("vit"), pixels)
 
 
+@pytest.mark.parametrize("name", ["legrad", "gradcam", "finercam", "attnlrp"])
+def test_a_map_by_gradients_under_inference_mode_is_refused(name: str, pixels: Tensor) -> None:
+    trace = _trace(tiny_model("vit"), pixels)
+    with torch.inference_mode(), pytest.raises(AtlasError, match=r"asked for under torch\.inference_mode"):
+        getattr(maps, name)(trace)
+
+
+def test_another_class_under_inference_mode_is_refused(pixels: Tensor) -> None:
+    trace = _trace(tiny_model("vit"), pixels)
+    with torch.inference_mode(), pytest.raises(AtlasError, match=r"asked for under torch\.inference_mode"):
+        trace.explaining(TARGETS)
+
+
+@pytest.mark.parametrize("name", ["gradcam", "finercam", "attnlrp"])
+def test_a_map_that_records_its_own_graph_is_the_same_without_gradients(name: str, pixels: Tensor) -> None:
+    trace = _trace(tiny_model("vit"), pixels)
+    with torch.no_grad():
+        found = getattr(maps, name)(trace)
+    torch.testing.assert_close(found, getattr(maps, name)(trace))
+
+
 def test_methods_say_what_they_miss(pixels: Tensor) -> None:
     model = tiny_model("vit")
     with pytest.raises(AtlasError, match="head 2 does not exist: the layer has 2 heads"):
@@ -356,3 +377,5 @@ def test_a_layer_that_the_model_does_not_have_is_named(pixels: torch.Tensor) -> 
     for layer, named in ((3, "4"), (-4, "-4")):
         with pytest.raises(AtlasError, match=f"there is no layer {named}: the model has 3"):
             trace.read_rows(layer)
+        with pytest.raises(AtlasError, match=f"there is no layer {named}: the model has 3"):
+            trace.block_rows(layer)

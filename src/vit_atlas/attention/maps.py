@@ -17,7 +17,7 @@ from torch import Tensor
 from vit_atlas.attention.lrp import RelevanceRules
 from vit_atlas.attention.methods import METHODS
 from vit_atlas.attention.passes import Pass
-from vit_atlas.attention.recorder import LayerRecord
+from vit_atlas.attention.recorder import LayerRecord, require_autograd
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.trunk import blocks, split
 
@@ -171,7 +171,7 @@ def legrad(trace: Pass, options: MapOptions = DEFAULT, layers: int | None = LEGR
         layers: how many layers, counted from the last; None is all of them.
 
     Raises:
-        AtlasError: the pass kept no gradients or no token states.
+        AtlasError: the pass kept no gradients or no token states, or no graph can be recorded here.
 
     References:
         Bousselham et al. 2024, LeGrad: An Explainability Method for Vision Transformers via Feature Formation
@@ -180,6 +180,7 @@ def legrad(trace: Pass, options: MapOptions = DEFAULT, layers: int | None = LEGR
     del options
     if len(trace.hidden) != len(trace.records) + 1:
         raise AtlasError("LeGrad needs the token states of every layer: run_pass(..., gradients=True, layers=True)")
+    require_autograd()
     total = trace.pixels.new_zeros((len(trace.pixels), trace.layout.tokens), dtype=torch.float32)
     used = len(trace.records) if layers is None else min(layers, len(trace.records))
     for record, states in zip(trace.records[-used:], trace.hidden[-used:], strict=True):
@@ -240,7 +241,6 @@ def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
     if len(trace.hidden) < 2:
         raise AtlasError("Grad-CAM needs the token states of every layer: call run_pass(..., layers=True)")
     model, normed = trace.classifier.model, []
-    _require_autograd()
     # By name: libraries have norms of their own.
     named = (m for m in blocks(model)[1][-1].modules() if re.search(r"(layer|rms)_?norm", type(m).__name__.lower()))
     norm = next(named, None)
@@ -251,6 +251,7 @@ def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
     hook = norm.register_forward_hook(lambda *call: normed.append(call[-1]))
     try:
         with torch.enable_grad():
+            require_autograd()
             tail = split(model, 1, trace.classifier.image_size).tail
             logits = tail(trace.hidden[-2].detach().requires_grad_()).logits
             (gradient,) = torch.autograd.grad(target(logits), normed[0])
@@ -261,11 +262,6 @@ def _cam(trace: Pass, target: Callable[[Tensor], Tensor]) -> Tensor:
     values = torch.einsum("bd,bnd->bn", weights, normed[0].detach()[:, patches]).clamp(min=0)
     values = values - values.amin(dim=1, keepdim=True)
     return (values / (values.amax(dim=1, keepdim=True) + 1e-7)).unflatten(-1, trace.layout.grid)
-
-
-def _require_autograd() -> None:
-    if torch.is_inference_mode_enabled():
-        raise AtlasError("a map by gradients was asked for under torch.inference_mode(): leave that block first")
 
 
 def attnlrp(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
@@ -285,8 +281,8 @@ def attnlrp(trace: Pass, options: MapOptions = DEFAULT) -> Tensor:
 
 def patch_relevance(trace: Pass) -> Tensor:
     """AttnLRP's relevance of every patch (B, rows, columns), negative where it speaks against the class."""
-    _require_autograd()
     with torch.enable_grad():
+        require_autograd()
         pixels = trace.pixels.detach().clone().requires_grad_()
         with RelevanceRules():
             logits = trace.classifier.model(pixels).logits

@@ -7,7 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vit_atlas.attention.recorder import AttentionRecorder, LayerRecord
+from vit_atlas.attention.recorder import AttentionRecorder, LayerRecord, require_autograd
 from vit_atlas.errors import AtlasError
 from vit_atlas.models.classifier import Classifier
 from vit_atlas.models.geometry import TokenLayout
@@ -57,28 +57,37 @@ class Pass:
         Raises:
             AtlasError: the model has no such layer.
         """
-        if not -len(self.records) <= layer < len(self.records):
-            raise AtlasError(
-                f"there is no layer {layer + 1 if layer >= 0 else layer}: the model has {len(self.records)}, "
-                "1 is the first and -1 the last (attention.layer in params.yaml)"
-            )
-        if self.pooling is not None and layer % len(self.records) == len(self.records) - 1:
+        if self.pooling is not None and self._block(layer) is self.records[-1]:
             return self.on_grid(self.pooling.rows()[:, :, 0])
         return self.block_rows(layer)
 
     def block_rows(self, layer: int = -1) -> Tensor:
         """As :meth:`read_rows`, in the attention of a block whatever the head is."""
-        record, token = self.records[layer], self.readout.token
+        record, token = self._block(layer), self.readout.token
         if self.pooling is None and token is not None:
             return self.on_grid(record.rows([token])[:, :, 0])
         weights = self.start()
         parts = (torch.einsum("bq,bhqk->bhk", weights[:, part], rows) for part, rows in record.chunks())
         return self.on_grid(torch.stack(list(parts)).sum(dim=0))
 
+    def _block(self, layer: int) -> LayerRecord:
+        """The record of one block; an AtlasError where the model has no such layer."""
+        if not -len(self.records) <= layer < len(self.records):
+            raise AtlasError(
+                f"there is no layer {layer + 1 if layer >= 0 else layer}: the model has {len(self.records)}, "
+                "1 is the first and -1 the last (attention.layer in params.yaml)"
+            )
+        return self.records[layer]
+
     def explaining(self, targets: Tensor) -> Self:
-        """The same pass, explaining the classes ``targets`` (B,): only what runs backwards runs again."""
+        """The same pass, explaining the classes ``targets`` (B,): only what runs backwards runs again.
+
+        Raises:
+            AtlasError: the pass has gradients, and no graph can be recorded here.
+        """
         records, pooling = self.records, self.pooling
         if self.answer.requires_grad:
+            require_autograd()
             kept = [*records, *([pooling] if pooling is not None else [])]
             outputs = [record.output for record in kept if record.output is not None]
             chosen = self.answer.gather(1, targets[:, None]).sum()
@@ -111,7 +120,7 @@ def run_pass(
     pixels = pixels.to(next(classifier.model.parameters()).device)
     recorder = AttentionRecorder(classifier.model, queries=None, gradients=gradients)
     if gradients:
-        recorder.require_autograd()
+        require_autograd()
     readout, count = classifier.readout, classifier.layer_count
     with recorder:
         with torch.set_grad_enabled(gradients), states_of_blocks(classifier.model) as hidden:

@@ -160,7 +160,7 @@ class AttentionRecorder:
 
     def __enter__(self) -> Self:
         if self.gradients:
-            self.require_autograd()
+            require_autograd()
         with ExitStack() as undo:
             if self.gradients:
                 for parameter in self.model.parameters():
@@ -231,16 +231,6 @@ class AttentionRecorder:
         for record, output, gradient in zip(records, outputs, found, strict=True):
             record.output_gradient = torch.zeros_like(output) if gradient is None else gradient
 
-    def require_autograd(self) -> None:
-        """Check that a graph can be recorded.
-
-        Raises:
-            AtlasError: under ``torch.inference_mode()`` or ``torch.no_grad()``.
-        """
-        mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
-        if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-            raise AtlasError(f"gradients of attention were asked for under {mode}: leave that block first")
-
     def _begin(self, module: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]) -> None:
         del module
         self._inside += 1
@@ -285,7 +275,7 @@ class AttentionRecorder:
         kept: list[Any] = []
         if self._might_keep(layer):
             if self.gradients and not output.requires_grad:
-                self.require_autograd()
+                require_autograd()
                 output.requires_grad_()
             mask, scale = options["attn_mask"], options["scale"]
             record = LayerRecord(
@@ -342,6 +332,13 @@ def record_attention(
         attention.rows(-1)  # (B, H, 1, N): what the first token looks at in the last layer
     """
     return AttentionRecorder(model, layers, queries, gradients)
+
+
+def require_autograd() -> None:
+    """Raise an AtlasError under ``torch.inference_mode()`` or ``torch.no_grad()``, where no graph can be recorded."""
+    mode = "torch.inference_mode()" if torch.is_inference_mode_enabled() else "torch.no_grad()"
+    if torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        raise AtlasError(f"gradients were asked for under {mode}: leave that block first")
 
 
 def _recording(
