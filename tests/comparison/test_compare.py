@@ -174,3 +174,22 @@ def test_repeats_of_both_results_count(tmp_path: Path, noise: np.random.Generato
     assert found.trainings == (3, 3), "seeds that params.yaml asks for no more do not count"
     tables = [pd.read_csv(path) for path in (tmp_path / "old").rglob("predictions.csv") if "3" not in path.parts]
     assert rows(found)["accuracy"].old == pytest.approx(np.mean([table["correct"].mean() for table in tables]))
+
+
+def test_a_training_on_other_photos_is_left_out_and_told(tmp_path: Path, noise: np.random.Generator) -> None:
+    table = predictions(noise.random(90) < 0.7)
+    old, new = (write_result(tmp_path / side, table) for side in ("old", "new"))
+    (tmp_path / "new/params.yaml").write_text("finetune: {seed: 0, repeats: [1, 2]}\ncaptions: {repeats: [1]}\n")
+    words = pd.DataFrame({"image": ["a.png", "b.png"], "score": "noun_mass", "sum": 1.0, "count": 2})
+    further = {"finetune/1/predictions.csv": table, "finetune/2/predictions.csv": table[10:]}
+    for name, content in (further | {"captions/1/words.csv": words[1:]}).items():
+        path = tmp_path / "new/build/trainings" / name
+        path.parent.mkdir(parents=True)
+        content.to_csv(path, index=False)
+    for folder in (old, new):
+        (Path(folder) / "build/captions").mkdir()
+        words.to_csv(Path(folder) / "build/captions/words.csv", index=False)
+    found = compare(old, new)
+    assert found.trainings == (1, 2)
+    (note,) = [note for note in found.notes if "other photos" in note]
+    assert note.startswith(f"of {new}, 1 of 2 further trainings have a predictions.csv of other photos")

@@ -99,7 +99,7 @@ def compare_results(old: Result, new: Result, pictures: Path | None = None) -> C
     """Compare two results whose files are at hand, see :func:`compare`."""
     notes = [sentence for result in (old, new) for sentence in _unavailable(result)]
     predictions, ids = _predictions(old, new, notes)
-    rows = judge(_rows(old, new, predictions, ids))
+    rows = judge(_rows(old, new, predictions, ids, notes))
     moved, drawn = _draw(old, new, pictures, notes) if pictures else ({}, {})
     if not rows and not moved:
         raise AtlasError(f"{old.name} and {new.name} share no number: " + (notes[0] if notes else "run `dvc repro`"))
@@ -127,7 +127,7 @@ def _unavailable(result: Result) -> Iterator[str]:
 def _predictions(old: Result, new: Result, notes: list[str]) -> tuple[list[measures.Tables], list[str]]:
     """Tables of predictions of both, by training, and the photos they share; empty where these cannot be told."""
     sides: list[measures.Tables] = [
-        _trainings(result, paths.PREDICTIONS, "finetune", paths.REPEATS) for result in (old, new)
+        _trainings(result, paths.PREDICTIONS, "finetune", paths.REPEATS, notes) for result in (old, new)
     ]
     if not all(sides):
         sides = _from_confusion(old, new, sides)
@@ -144,16 +144,23 @@ def _predictions(old: Result, new: Result, notes: list[str]) -> tuple[list[measu
     return sides, common.ids
 
 
-def _trainings(result: Result, first: Path, section: str, folder: Path) -> list[pd.DataFrame]:
+def _trainings(result: Result, first: Path, section: str, folder: Path, notes: list[str]) -> list[pd.DataFrame]:
+    """The table ``first`` of every training of a result; those that cannot be paired are left out, with a note."""
     texts = {paths.PREDICTIONS: ("image_id", "class_name", "predicted_name"), SCORES: ("image_id", "method")}
     if not result.has(first):
         return []
     names = [first, *repeat_tables(result, section, folder, first.name)]
     tables = [read_csv(result.folder / name, "metrics", texts.get(first, ("image", "score"))) for name in names]
-    # A training on other photos, from before `dvc repro` brought it up to date, cannot be paired. Tables of words have
-    # other photos in every training, those with nouns.
-    key = "image_id"
-    return [table for table in tables if key not in table or set(table[key]) == set(tables[0][key])]
+    if first == WORDS:  # Other photos in every training: those whose caption has such words.
+        return tables
+    photos = set(tables[0]["image_id"])
+    kept = [table for table in tables if set(table["image_id"]) == photos]
+    if len(kept) < len(tables):
+        notes.append(
+            f"of {result.name}, {len(tables) - len(kept)} of {len(tables) - 1} further trainings have a {first.name} "
+            "of other photos and are left out: `dvc repro` brings them up to date"
+        )
+    return kept
 
 
 def _from_confusion(old: Result, new: Result, sides: list[measures.Tables]) -> list[measures.Tables]:
@@ -178,16 +185,16 @@ def _from_confusion(old: Result, new: Result, sides: list[measures.Tables]) -> l
     return list(found)
 
 
-def _rows(old: Result, new: Result, predictions: Sequence[measures.Tables], ids: Sequence[str]) -> list[Row]:
-    same = {"attention": old.shares(paths.MODEL, new)}
-    spreads = {
-        name: value for name, value in measures.SPREADS.items() if not same.get(name, old.shares(paths.CAPTIONER, new))
-    }
+def _rows(
+    old: Result, new: Result, predictions: Sequence[measures.Tables], ids: Sequence[str], notes: list[str]
+) -> list[Row]:
+    same_model, same_captioner = old.shares(paths.MODEL, new), old.shares(paths.CAPTIONER, new)
 
     def spread(part: str, name: str) -> float:
-        return spreads.get(name, spreads.get(part, 0.0))
+        same = same_captioner if part == "caption" else same_model
+        return 0.0 if same else measures.SPREADS.get(name, measures.SPREADS.get(part, 0.0))
 
-    found = [replace(one, spread=spread(one.part, one.name)) for one in _measures(old, new, predictions, ids)]
+    found = [replace(one, spread=spread(one.part, one.name)) for one in _measures(old, new, predictions, ids, notes)]
     rows = {(one.part, one.name): compare_measure(one) for one in found}
     before, after = old.metrics(), new.metrics()
     known = {
@@ -207,19 +214,19 @@ def _rows(old: Result, new: Result, predictions: Sequence[measures.Tables], ids:
 
 
 def _measures(
-    old: Result, new: Result, predictions: Sequence[measures.Tables], ids: Sequence[str]
+    old: Result, new: Result, predictions: Sequence[measures.Tables], ids: Sequence[str], notes: list[str]
 ) -> Iterator[Measure]:
     if ids:
         bins = new.setting("evaluate", "calibration_bins")
         yield from measures.of_predictions(predictions[0], predictions[1], ids, bins if isinstance(bins, int) else BINS)
-    scores = [_trainings(result, SCORES, "finetune", paths.REPEATS) for result in (old, new)]
+    scores = [_trainings(result, SCORES, "finetune", paths.REPEATS, notes) for result in (old, new)]
     if all(scores):
         yield from measures.of_scores(scores[0], scores[1])
     if old.has(paths.INTERVENTIONS) and new.has(paths.INTERVENTIONS):
         texts = ("image_id", "class_name", "intervention", "filling")
         tables = [read_csv(one.folder / paths.INTERVENTIONS, "interventions", texts) for one in (old, new)]
         yield from measures.of_interventions(tables[0], tables[1])
-    words = [_trainings(result, WORDS, "captions", paths.CAPTION_REPEATS) for result in (old, new)]
+    words = [_trainings(result, WORDS, "captions", paths.CAPTION_REPEATS, notes) for result in (old, new)]
     if all(words):
         yield from measures.of_words(words[0], words[1])
 
