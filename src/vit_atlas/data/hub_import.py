@@ -70,12 +70,14 @@ def import_dataset(
     with TemporaryDirectory() as scratch, _one_sentence(source):
         loaded = _load(source, choice, scratch)
         splits, skipped = _named_splits(loaded.splits)
+        columns = {name: _columns(photos, choice) for name, photos in splits.items()}
+        # One folder a class in all splits, whichever of two names that are much alike each of them has.
+        folders = folder_names(sorted({text for _, labels in columns.values() for text in labels if text is not None}))
         with atomic_folder(folder) as target:
             report = _Report(dict(loaded.facts), skipped)
-            folders = _folders(splits, choice)
             report.renamed = {old: new for old, new in folders.items() if old != new}
             for name, photos in splits.items():
-                _write_split(target, name, photos, choice, folders, report)
+                _write_split(target, name, photos, *columns[name], folders, report)
             if not report.photos:
                 raise AtlasError(f"{source} holds no labelled photo in a split that is known")
             (target / NOTE).write_text("\n".join(report.lines()) + "\n", encoding="utf-8")
@@ -173,22 +175,22 @@ def _named_splits(splits: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]
     return named, skipped
 
 
-def _folders(splits: Mapping[str, Any], choice: Choice) -> dict[str, str]:
-    """The folder of every label: one in all splits, whichever of two names that are much alike each of them has."""
-    texts = set[str | None]()
-    for photos in splits.values():
-        _image_column(photos, choice.image)
-        texts |= set(_labels(photos, _label_column(photos, choice.label)))
-    return folder_names(sorted(text for text in texts if text is not None))
+def _columns(photos: Any, choice: Choice) -> tuple[str, list[str | None]]:
+    """The name of the photos' column, and every row's label."""
+    return _image_column(photos, choice.image), _labels(photos, _label_column(photos, choice.label))
 
 
 def _write_split(
-    target: Path, split: str, photos: Any, choice: Choice, folders: Mapping[str, str], report: _Report
+    target: Path,
+    split: str,
+    photos: Any,
+    image: str,
+    labels: Sequence[str | None],
+    folders: Mapping[str, str],
+    report: _Report,
 ) -> None:
     import datasets
 
-    image, label = _image_column(photos, choice.image), _label_column(photos, choice.label)
-    labels = _labels(photos, label)
     stored = photos.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     digits = len(str(len(labels)))
     for number, (row, text) in enumerate(zip(stored, labels, strict=True)):
