@@ -315,7 +315,8 @@ def test_per_class_table() -> None:
 def test_a_class_without_test_photos_is_not_measured_and_weighs_nothing() -> None:
     answers = table(np.array([0, 1]), np.array([[0.9, 0.1, 0], [0.1, 0.9, 0]]), CLASSES)
     classes = per_class_table(answers, CLASSES).set_index("class_name")
-    assert classes["recall"].tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
+    for name in ("recall", "f1"):
+        assert classes[name].tolist() == pytest.approx([1, 1, np.nan], nan_ok=True)
     assert numbers(answers, CLASSES, settings())["macro_f1"] == 1
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -127,6 +128,13 @@ def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) ->
     ):
         assert text in page.text
     assert set(page.data) == {"palettes"}
+
+
+def test_a_class_without_test_photos_is_not_measured(folder: Path) -> None:
+    fill("cat")
+    table = {"class_name": ["cat"], "photos": 0, "precision": 0.0, "recall": None, "f1": None, "taken_for": ""}
+    pd.DataFrame(table).to_csv("plots/evaluate/per_class.csv", index=False)
+    assert "cat 0 not measured 0.000 not measured" in Page(render_report(SETTINGS)).text
 
 
 def test_captions_name_their_captioner_and_what_was_left_out(folder: Path) -> None:

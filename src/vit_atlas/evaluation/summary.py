@@ -93,6 +93,7 @@ def per_class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
     Returns:
         One row a class: class_name, photos, precision (0 for a class that was never guessed), recall with its 95 %
         Wilson interval (a bootstrap of so few photos is too narrow), f1, and taken_for, the commonest wrong guess.
+        Recall and f1 are NaN for a class without test photos.
 
     References:
         Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference
@@ -118,7 +119,7 @@ def per_class_table(predictions: pd.DataFrame, classes: Sequence[str]) -> pd.Dat
         "recall": np.where(photos > 0, recall, np.nan),
         "recall_low": [low for low, _ in ends],
         "recall_high": [high for _, high in ends],
-        "f1": f1,
+        "f1": np.where(photos > 0, f1, np.nan),
         "taken_for": [taken_for.get(name, "") for name in classes],
     }
     return pd.DataFrame(table)
