@@ -230,10 +230,20 @@ def test_results_belong_to_the_photo_and_not_to_the_others(tmp_path: Path) -> No
     np.testing.assert_allclose(same["probability_x"], same["probability_y"], rtol=1e-6)
 
 
+def test_the_background_is_judged_by_the_photos_that_were_asked_for_it() -> None:
+    """Three photos that their objects' boxes fill make `cat` the commonest class of those with a mask."""
+    rows = [(f"{number}", "cat", left, "cat", True) for number in range(3) for left in ("whole", "object_alone")]
+    for number, name in enumerate(("dog", "fox", "cat"), start=3):
+        rows += [(f"{number}", name, left, name, True) for left in ("whole", "object_alone", "background_alone")]
+    metrics = intervention_metrics(answered(rows), SETTINGS)
+    assert (metrics["photos_with_masks"], metrics["photos_with_background"]) == (6, 3)
+    assert metrics["background_above_chance"] == pytest.approx(1 - 1 / 3)
+
+
 def test_numbers_that_no_photo_has_are_none() -> None:
     rows = [("a", "x", "whole", "x", True), ("b", "x", "whole", "y", False)]
     metrics = intervention_metrics(answered(rows), SETTINGS)
     assert metrics["whole.accuracy"] == 0.5
-    assert metrics["photos_with_masks"] == 0
+    assert metrics["photos_with_masks"] == metrics["photos_with_background"] == 0
     assert metrics["needs_object"] is None
     assert metrics["beside_effect"] is None

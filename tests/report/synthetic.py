@@ -29,6 +29,7 @@ EVALUATE = {
 INTERVENTIONS = {
     "photos": 24,
     "photos_with_masks": 24,
+    "photos_with_background": 24,
     "photos_with_emphasis_beside": 3,
     **Estimate(0.7, 0.5, 0.9).flat("whole.accuracy"),
     **Estimate(0.6, 0.4, 0.8).flat("object_alone.accuracy"),

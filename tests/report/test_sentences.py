@@ -133,7 +133,8 @@ def test_the_emphasis_is_three_numbers_whether_it_is_there_beside_the_object_and
     [
         ("evaluate", "photos", "accuracy_minus_probe"),
         ("attention", "photos_scored", "head_mean.mass"),
-        ("interventions", "photos_with_masks", "needs_object"),
+        ("interventions", "photos_with_background", "needs_object"),
+        ("interventions", "photos_with_background", "background_above_chance"),
         ("interventions", "photos_with_emphasis_beside", "beside_effect"),
         ("caption", "photos_with_nouns", "noun_mass_over_gaussian"),
     ],

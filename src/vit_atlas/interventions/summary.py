@@ -36,8 +36,9 @@ def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) ->
     """All numbers; those that no photo has are None.
 
     Returns:
-        ``photos``, ``photos_with_masks``, ``photos_with_emphasis_beside``; ``<answer>.accuracy`` of the whole photo,
-        the object alone and the background alone, of the last two also by filling. Then differences, paired by photo:
+        ``photos``, ``photos_with_masks``, ``photos_with_background`` (a photo that the object's box fills is not asked
+        for it), ``photos_with_emphasis_beside``; ``<answer>.accuracy`` of the whole photo, the object alone and the
+        background alone, of the last two also by filling. Then differences, paired by photo:
         ``background_above_chance``, the background's accuracy less the share of the commonest class; ``needs_object``,
         the whole photo's accuracy less the background's; ``object_loss``, the whole photo's less the object's;
         ``highlight_effect`` and ``beside_effect``, by how much more the true class's probability falls without the
@@ -49,12 +50,12 @@ def intervention_metrics(table: pd.DataFrame, settings: InterventionSettings) ->
     def estimate(values: pd.Series) -> Estimate:
         return Estimate.mean(values.to_numpy(float), settings.bootstrap_samples, settings.seed)
 
-    masked = correct["object_alone"].notna()
-    chance = table.drop_duplicates("image_id").loc[lambda photos: photos["image_id"].isin(masked.index[masked])]
-    commonest = float(chance["class_name"].value_counts(normalize=True).max()) if len(chance) else np.nan
+    asked = table[table["intervention"] == BACKGROUND].drop_duplicates("image_id")["class_name"]
+    commonest = float(asked.value_counts(normalize=True).max()) if len(asked) else np.nan
     metrics: dict[str, Any] = {
         "photos": len(correct),
-        "photos_with_masks": int(masked.sum()),
+        "photos_with_masks": int(correct["object_alone"].notna().sum()),
+        "photos_with_background": len(asked),
         "photos_with_emphasis_beside": int(correct["without_beside"].notna().sum()),
         **estimate(correct["whole"]).flat("whole.accuracy"),
     }

@@ -157,7 +157,7 @@ SENTENCES = (
             ("difference, photo by photo,", "needs_object", "+.2f"),
         ),
         needs="needs_object",
-        photos="photos_with_masks",
+        photos="photos_with_background",
     ),
     Sentence(
         "interventions",
@@ -168,7 +168,7 @@ SENTENCES = (
             ("above guessing the commonest class", "background_above_chance", "+.2f"),
         ),
         needs="background_above_chance",
-        photos="photos_with_masks",
+        photos="photos_with_background",
     ),
     Sentence(
         "interventions",
