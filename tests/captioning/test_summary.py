@@ -51,6 +51,13 @@ def test_photos_are_resampled_and_not_words() -> None:
     assert found["nouns_scored"] == 200
 
 
+def test_photos_are_counted_by_the_words_that_they_have() -> None:
+    found = metrics_of([{"noun_mass": [0.5], "relation_entropy": [0.5]}, {"relation_entropy": [0.5], "noun_mass": [1]}])
+    assert [found[f"photos_with_{what}"] for what in ("nouns", "articles", "relations", "both_objects")] == [2, 0, 2, 0]
+    more = metrics_of([{"article_noun_correlation": [0.5] * 3, "relation_lesser_mass": [0.1]}, {}])
+    assert [more[f"photos_with_{what}"] for what in ("nouns", "articles", "relations", "both_objects")] == [0, 1, 0, 1]
+
+
 def test_what_is_not_there_is_none() -> None:
     for case in ([{}], photos_of(1.0, photos=1)):
         found = metrics_of(case)

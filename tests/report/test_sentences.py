@@ -8,7 +8,7 @@ import pytest
 
 from vit_atlas.captioning.measure.summary import caption_metrics, trainings_metrics
 from vit_atlas.estimates import Estimate
-from vit_atlas.report.sentences import claims, missing
+from vit_atlas.report.sentences import SENTENCES, claims, missing
 
 from .synthetic import ATTENTION, CAPTION, EVALUATE, INTERVENTIONS
 
@@ -137,11 +137,15 @@ def test_the_emphasis_is_three_numbers_whether_it_is_there_beside_the_object_and
         ("interventions", "photos_with_background", "background_above_chance"),
         ("interventions", "photos_with_emphasis_beside", "beside_effect"),
         ("caption", "photos_with_nouns", "noun_mass_over_gaussian"),
+        ("caption", "photos_with_articles", "article_noun_over_others"),
+        ("caption", "photos_with_relations", "relation_over_noun_entropy"),
+        ("caption", "photos_with_both_objects", "relation_over_noun_lesser_mass"),
     ],
 )
 def test_a_handful_of_photos_decides_nothing(file: str, count: str, key: str, photos: int, verdict: str) -> None:
     """Three photos that agree give a bootstrap interval on one side every time."""
-    shown = {"evaluate": {"accuracy": 0.9, "probe_accuracy": 0.8}, "caption": {"noun_mass": 0.9}}.get(file, {})
+    first = next(sentence.shown[0][1] for sentence in SENTENCES if sentence.key == key)
+    shown = {"evaluate": {"accuracy": 0.9, "probe_accuracy": 0.8}, "caption": {first: 0.9}}.get(file, {})
     (claim,) = claims({file: {key: 0.7, f"{key}_low": 0.6, f"{key}_high": 0.8, count: photos} | shown})
     assert claim.verdict == verdict
     assert any("too few photos to decide: 9" in number for number in claim.numbers) == (photos == 9)

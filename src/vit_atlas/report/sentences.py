@@ -206,6 +206,7 @@ SENTENCES = (
             ("difference", "article_noun_over_others", "+.2f"),
         ),
         rule="the interval of the difference lies above 0: similar means more alike than neighbours are anyway",
+        photos="photos_with_articles",
     ),
     Sentence(
         "caption",
@@ -216,6 +217,7 @@ SENTENCES = (
             ("of nouns' maps", "noun_entropy", ".2f"),
             ("difference", "relation_over_noun_entropy", "+.2f"),
         ),
+        photos="photos_with_relations",
     ),
     Sentence(
         "caption",
@@ -226,6 +228,7 @@ SENTENCES = (
             ("of nouns' maps", "noun_lesser_mass", ".2f"),
             ("difference", "relation_over_noun_lesser_mass", "+.2f"),
         ),
+        photos="photos_with_both_objects",
     ),
 )
 """All sentences of this shape, in their order on the page."""

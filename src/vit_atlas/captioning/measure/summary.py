@@ -34,6 +34,14 @@ DIFFERENCES = {
 RATIOS = {"noun_mass_to_uniform": ("noun_mass", "noun_mass_uniform")}
 """Ratio -> the two numbers of metrics/caption.json, the first by the second."""
 
+PHOTOS_WITH = {
+    "nouns": "noun_mass",
+    "articles": "article_noun_correlation",
+    "relations": "relation_entropy",
+    "both_objects": "relation_lesser_mass",
+}
+"""What photos are counted by -> the score that they have then."""
+
 OVER_SEEDS = tuple(dict.fromkeys(key for pair in DIFFERENCES.values() for key in pair if not key.endswith(BASELINES)))
 """Numbers whose mean over several trainings is told beside the differences'."""
 
@@ -111,7 +119,9 @@ def caption_metrics(table: pd.DataFrame, words: pd.DataFrame, facts: dict[str, A
         "words_per_caption": float(np.mean([len(words_of(text)) for text in table["caption"]])),
         "cut_captions": float((~table["ended"].astype(bool)).mean()),
         "nouns_scored": _count(sums, "noun_mass"),
-        "photos_with_nouns": int((_column(sums, "count", "noun_mass") > 0).sum()),
+        **{
+            f"photos_with_{what}": int((_column(sums, "count", score) > 0).sum()) for what, score in PHOTOS_WITH.items()
+        },
         **{name: value for score in NOUN for name, value in _beside_baselines(sums, score).items()},
         **{name: _mean(sums, name) for name in ("noun_at_chance", *by_layer)},
         "article_noun_pairs": _count(sums, "article_noun_correlation"),
