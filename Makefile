@@ -43,7 +43,7 @@ repro: setup ## `dvc repro` with the settings in params.yaml
 	dvc repro
 
 pets: setup ## the report's own experiment: Oxford-IIIT Pet, google/vit-base-patch16-384 (needs the hub and a GPU)
-	@[ -f data/classification/annotations/trainval.txt ] || vit-atlas data pets
+	vit-atlas data pets
 	vit-atlas use data=pets model=vit_base_patch16_384
 	dvc add data
 	dvc exp run --name pets

@@ -20,12 +20,15 @@ def silent(line: str) -> None:
     del line
 
 
-def test_images_and_annotations_are_moved_and_the_archives_go(
+def test_images_and_annotations_are_moved_and_the_archives_go_and_once_is_enough(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    downloads = []
+
     def download(root: Path, download: bool) -> None:
         assert download
-        for name in ("images/Abyssinian_1.jpg", "annotations/trainval.txt"):
+        downloads.append(root)
+        for name in ("images/Abyssinian_1.jpg", "annotations/trainval.txt", "annotations/test.txt"):
             path = root / "oxford-iiit-pet" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"x")
@@ -36,6 +39,13 @@ def test_images_and_annotations_are_moved_and_the_archives_go(
     found = sorted(path.name for path in (tmp_path / "data/classification").iterdir())
     assert found == ["annotations", "images"]
     assert not any(cache.iterdir())
+    assert write_pets(tmp_path / "data/classification", silent) == 1
+    assert len(downloads) == 1
+    write_pets(tmp_path / "data/classification", silent, replace=True)
+    assert len(downloads) == 2
+    (tmp_path / "data/classification/annotations/test.txt").unlink()
+    with pytest.raises(AtlasError, match="--replace"):
+        write_pets(tmp_path / "data/classification", silent)
 
 
 def test_without_network_the_folder_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

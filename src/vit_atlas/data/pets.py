@@ -15,13 +15,15 @@ from vit_atlas.paths import cache_folder
 
 NEEDED_BYTES = 2_000_000_000
 """Archives and unpacked photos together."""
+WHOLE = ("images", "annotations/trainval.txt", "annotations/test.txt")
+"""What a folder with the data set holds; trimaps may be missing, as any mask may."""
 
 
 def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
     """Download the data set and write ``folder`` with `images/` and `annotations/`; return the number of photos.
 
     The archives (about 800 MB) lie in the cache until everything is unpacked, so a download that was cut off goes on
-    with the archive that is whole.
+    with the archive that is whole. A folder that holds the data set already is left as it is, without ``replace``.
 
     Raises:
         AtlasError: there is no network or too little disk space, or ``folder`` holds something else than the sample and
@@ -33,6 +35,9 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
     from torchvision.datasets import OxfordIIITPet
 
     if not replace:
+        if all((folder / name).exists() for name in WHOLE):
+            progress(f"{folder} holds Oxford-IIIT Pet already")
+            return _photos(folder)
         require_ours(folder, SOURCES)
     scratch = cache_folder() / "oxford-iiit-pet-download"
     require_free_space(scratch, NEEDED_BYTES, "downloading Oxford-IIIT Pet", "set VIT_ATLAS_CACHE to a larger disk")
@@ -50,6 +55,10 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
         for name in ("images", "annotations"):
             shutil.move(unpacked / name, target / name)
     shutil.rmtree(scratch, ignore_errors=True)
+    return _photos(folder)
+
+
+def _photos(folder: Path) -> int:
     return sum(1 for path in (folder / "images").iterdir() if path.suffix == ".jpg")
 
 
