@@ -119,7 +119,7 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     classifier = load_pretrained(settings.model, photos.classes, seed)
     splits = {"train": photos.train, "val": photos.val}
     labels = {name: rows.labels for name, rows in splits.items()}
-    start_from_probe(classifier, fit_probe(clean_features(classifier, splits), labels, len(photos.classes)))
+    start_from_probe(classifier, fit_probe(clean_features(classifier, splits, False), labels, len(photos.classes)))
     start = {name: value.clone() for name, value in classifier.model.state_dict().items()}
     processor = classifier.processor
     augmentation = PhotoAugmentation(
@@ -131,7 +131,7 @@ def measure(photos: Photos, settings: Settings, options: argparse.Namespace, see
     shape = (classifier.layout.tokens, classifier.model.config.hidden_size)
     views, others = trunk_tokens(
         parts.trunk, train, PlainPhotos(held_out, processor), views=1, shape=shape, workers=0,
-        device=torch.device("cpu"), autocast=None
+        device=torch.device("cpu"), bfloat16=False
     )  # fmt: skip
     tokens, count = others._tokens[0], len(photos.val)
     val = CachedTokens([tokens[:count]], others.labels[:count])

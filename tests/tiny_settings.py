@@ -62,7 +62,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "workers": 0,
         "processes": 1,
         "checkpoint_steps": 50,
-        "precision": "auto",
+        "precision": "float32",
         "compile": "auto",
     },
     EvaluateSettings: {
@@ -121,7 +121,7 @@ VALUES: dict[type[Section], dict[str, Any]] = {
         "label_smoothing": 0.1,
         "seed": 0,
         "checkpoint_steps": 50,
-        "precision": "auto",
+        "precision": "float32",
     },
     CatrSettings: {"kind": "catr", "checkpoint": None, "sha256": None},
     NoCaptionerSettings: {"kind": "none"},

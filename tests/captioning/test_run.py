@@ -184,7 +184,7 @@ def test_bfloat16_trains_with_no_accelerator_either(project, small):
     assert (project / "build" / "captioner" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("change", ["code", "processor", "versions"])
+@pytest.mark.parametrize("change", ["code", "processor", "versions", "precision"])
 def test_features_are_computed_anew_when_what_makes_them_changed(project, small, monkeypatch, change):
     """The features outlive the training, so that the next one finds them: only while they are what it would compute."""
     settings = small.model_copy(update={"epochs": 1})
@@ -201,6 +201,8 @@ def test_features_are_computed_anew_when_what_makes_them_changed(project, small,
     elif change == "processor":
         path = project / "build" / "model" / "preprocessor_config.json"
         path.write_text(path.read_text().replace("0.4", "0.7"))
+    elif change == "precision":
+        settings = settings.model_copy(update={"precision": "bfloat16"})
     else:
         monkeypatch.setattr("transformers.__version__", "0.0.1")
     train_captioner(settings)

@@ -29,9 +29,9 @@ def passed(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     counts = {"trunk": 0, "whole": 0}
     trunk, whole = tokens._forward, head.forward
 
-    def through_trunk(module: Any, pixels: Any, autocast: Any) -> Any:
+    def through_trunk(module: Any, pixels: Any, bfloat16: bool) -> Any:
         counts["trunk"] += len(pixels)
-        return trunk(module, pixels, autocast)
+        return trunk(module, pixels, bfloat16)
 
     def through_all(finetuned: Any, pretrained: Any, paths: Any, *rest: Any) -> Any:
         counts["whole"] += len(paths)
@@ -88,9 +88,10 @@ def other_photo() -> None:
         (other_photo, {}, (3 * TRAIN, TRAIN)),
         (lambda: edit_weights(Path("pretrained/model.safetensors")), {}, (ALL, CLEAN)),
         (lambda: None, {"seed": 1}, (0, 0)),
+        (lambda: None, {"precision": "bfloat16"}, (ALL, CLEAN)),
         (lambda: MANIFEST.write_text(MANIFEST.read_text().replace("blue/0.png,", "blue/00.png,", 1)), {}, (30, 0)),
     ],
-    ids=["photo", "weights", "seed of the head, nothing", "name, which the augmentation depends on"],
+    ids=["photo", "weights", "seed of the head, nothing", "precision", "name, which the augmentation depends on"],
 )
 def test_what_the_values_depend_on_makes_new_ones(
     project: Path,

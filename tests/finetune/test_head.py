@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,10 +28,13 @@ def test_the_head_tells_the_classes_before_any_step(tmp_path: Path, monkeypatch:
     trunk = {name: value.clone() for name, value in classifier.model.base_model.state_dict().items()}
     before = head_of(classifier.model).weight.clone()
     splits = {"train": rows("train"), "val": rows("val")}
-    features = clean_features(classifier, splits)
+    features = clean_features(classifier, splits, False)
     start_from_probe(classifier, fit_probe(features, {name: rows(name).labels for name in splits}, 2))
     photos = rows("train")
     logits = forward(classifier, None, photos, 4, "photos").logits
+    rounded = clean_features(classifier, splits, True)["val"]
+    assert np.abs(rounded - features["val"]).max() < 0.05 * np.abs(features["val"]).max()
+    assert not np.array_equal(rounded, features["val"])
     assert (logits.argmax(axis=1) == photos.labels.astype(int)).all()
     assert not torch.equal(head_of(classifier.model).weight, before)
     assert all(torch.equal(value, trunk[name]) for name, value in classifier.model.base_model.state_dict().items())

@@ -15,12 +15,13 @@ from vit_atlas.processes import is_first
 from vit_atlas.training.datasets import PlainPhotos
 
 
-def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[str, np.ndarray]:
+def clean_features(classifier: Classifier, splits: dict[str, Manifest], bfloat16: bool) -> dict[str, np.ndarray]:
     """What the head of a pretrained classifier reads of photos without augmentation, if it is not known yet.
 
     Args:
         classifier: with its pretrained weights.
         splits: photos by split.
+        bfloat16: whether the network runs in mixed precision.
 
     Returns:
         By split an array (photos, width), float32.
@@ -31,7 +32,7 @@ def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[
     network: dict[str, Any] = network_identity(
         classifier.model, __name__, "vit_atlas.models.inference", without=head_names(classifier.model)
     )
-    network["device"] = device().type
+    network |= {"device": device().type, "bfloat16": bfloat16}
     width = head_of(classifier.model).in_features
     wanted = [
         Wanted({"photos": PlainPhotos(photos, classifier.processor).identity(), "features of": network},
@@ -41,7 +42,7 @@ def clean_features(classifier: Classifier, splits: dict[str, Manifest]) -> dict[
     names = list(splits)
 
     def fill(place: int, features: np.memmap) -> None:
-        found = forward(None, classifier, splits[names[place]], BATCH, f"Linear probe: {names[place]} photos")
+        found = forward(None, classifier, splits[names[place]], BATCH, f"Linear probe: {names[place]} photos", bfloat16)
         if is_first():
             features[:] = found.features
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from vit_atlas.code_hash import code_hash
 from vit_atlas.data.augmentation import PhotoAugmentation
@@ -24,7 +23,7 @@ from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.frames import write_csv
 from vit_atlas.model_card import write_card
-from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
+from vit_atlas.models.classifier import Classifier, device_name, in_bfloat16, load_pretrained
 from vit_atlas.models.readout import find_readout
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
@@ -159,7 +158,7 @@ def _probe(
     """The linear probe and the features that it was fitted on, where it is asked for."""
     if not (settings.linear_probe or settings.head_init == "probe"):
         return None, {}
-    features = clean_features(classifier, {"train": train, "val": val})
+    features = clean_features(classifier, {"train": train, "val": val}, in_bfloat16(settings.precision))
     labels = {"train": train.labels, "val": val.labels}
     return from_first(lambda: fit_probe(features, labels, len(classifier.id2label))), features
 
@@ -204,7 +203,7 @@ def train_classifier(
             shape=classifier.state_shape,
             workers=settings.workers,
             device=args.device,
-            autocast=torch.bfloat16 if args.bf16 else None,
+            bfloat16=args.bf16,
         )
         history = fit(parts.tail, train_tokens, val_tokens, groups, settings, tail_args, checkpoints, stream)
     model.requires_grad_(True).eval().to("cpu")

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.finetune.cache import BATCH, Wanted, network_identity, remembered
+from vit_atlas.models.classifier import autocast
 from vit_atlas.processes import is_first, share_of
 from vit_atlas.training.datasets import AugmentedPhotos, CachedTokens, PlainPhotos
 
@@ -23,7 +24,7 @@ def trunk_tokens(
     shape: tuple[int, int],
     workers: int,
     device: torch.device,
-    autocast: torch.dtype | None,
+    bfloat16: bool,
 ) -> tuple[CachedTokens, CachedTokens]:
     """Run the trunk over all views of the training photos and over the validation photos, if no earlier training did.
 
@@ -38,7 +39,7 @@ def trunk_tokens(
         shape: (tokens, dim) of one photo's hidden states.
         workers: processes that load photos.
         device: where ``trunk`` is.
-        autocast: precision of the forward pass; None leaves it at the model's.
+        bfloat16: whether the trunk runs in mixed precision.
 
     Returns:
         The training photos' and the validation photos' hidden states.
@@ -47,7 +48,7 @@ def trunk_tokens(
         AtlasError: the disk has no room, or an activation is too large for half precision.
     """
     network = network_identity(trunk, __name__, "vit_atlas.models.trunk")
-    network |= {"device": device.type, "precision": str(autocast)}
+    network |= {"device": device.type, "bfloat16": bfloat16}
     sources: list[tuple[Any, list[Any]]] = [
         (train, [(view, index) for index in range(len(train))]) for view in range(views)
     ]
@@ -67,7 +68,7 @@ def trunk_tokens(
         name = f"frozen blocks, view {place + 1} of {views}" if place < views else "frozen blocks, validation photos"
         with tqdm(total=len(mine), desc=name, unit="photo", smoothing=0.1, disable=not is_first()) as progress:
             for batch in DataLoader(photos, sampler=mine, batch_size=BATCH, num_workers=workers):
-                hidden = _forward(trunk, batch["pixel_values"].to(device), autocast)
+                hidden = _forward(trunk, batch["pixel_values"].to(device), bfloat16)
                 tokens[start : start + len(hidden)] = hidden.numpy()
                 start += len(hidden)
                 progress.update(len(hidden))
@@ -78,8 +79,8 @@ def trunk_tokens(
 
 
 @torch.inference_mode()
-def _forward(trunk: Any, pixels: Tensor, autocast: torch.dtype | None) -> Tensor:
-    with torch.autocast(pixels.device.type, dtype=autocast or torch.float32, enabled=autocast is not None):
+def _forward(trunk: Any, pixels: Tensor, bfloat16: bool) -> Tensor:
+    with autocast(pixels.device, bfloat16):
         hidden = trunk(pixels).last_hidden_state
     half = hidden.to(torch.float16).cpu()
     if not half.isfinite().all():

@@ -119,6 +119,24 @@ def device_name(where: torch.device) -> str:
     return f"{name}, {threads} thread{'' if threads == 1 else 's'}"
 
 
+def in_bfloat16(precision: str) -> bool:
+    """Whether to compute in bfloat16: as ``precision`` says, and with `auto` where the device multiplies in it.
+
+    A processor with AMX multiplies about four times as fast in it. One that has AVX512_BF16 alone gains nothing.
+    """
+    if precision != "auto":
+        return precision == "bfloat16"
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    # The capability is what torch was told to use (ATEN_CPU_CAPABILITY); AMX is what the processor has.
+    return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_amx_tile_supported()
+
+
+def autocast(where: torch.device, bfloat16: bool) -> torch.autocast:
+    """What a forward pass runs in: mixed precision with ``bfloat16``, else the model's own."""
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=bfloat16)
+
+
 def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) -> Classifier:
     """Load a pretrained vision transformer and give it a new head for ``classes``.
 

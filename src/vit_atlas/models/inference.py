@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vit_atlas.data.manifest import Photo
-from vit_atlas.models.classifier import Classifier, device
+from vit_atlas.models.classifier import Classifier, autocast, device
 from vit_atlas.models.geometry import Size
 from vit_atlas.models.trunk import blocks, head_of, shared_blocks, split
 from vit_atlas.processes import batches, shared
@@ -33,11 +33,13 @@ def forward(
     photos: Iterable[Photo],
     batch_size: int,
     description: str,
+    bfloat16: bool = False,
 ) -> Outputs:
     """Pass photos through one or both classifiers, in order, with a progress bar named ``description``.
 
     Logits are those of ``finetuned``; features are what the head of ``pretrained`` reads. Photos are decoded once, and
-    blocks that fine-tuning left as they were run once for both. Several processes share the photos, and all get all.
+    blocks that fine-tuning left as they were run once for both. With ``bfloat16`` they run in mixed precision. Several
+    processes share the photos, and all get all.
     """
     target, order = device(), list(photos)
     for item in (finetuned, pretrained):
@@ -45,7 +47,7 @@ def forward(
             item.to_device()
     networks = _Networks(finetuned, pretrained)
     loaded = _loaded(order, networks.processors, batch_size)
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(target, bfloat16):
         outputs = shared(
             lambda _: networks.run([item.to(target) for item in next(loaded)]), order, batch_size, description
         )

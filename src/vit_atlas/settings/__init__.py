@@ -137,7 +137,7 @@ class FinetuneSettings(Section):
     checkpoint_steps: Count
     """Steps between checkpoints to resume from."""
     precision: Literal["auto", "float32", "bfloat16"]
-    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    """`auto` is bfloat16 on a GPU or processor (AMX) that multiplies in it, float32 elsewhere."""
     compile: Literal["auto", "on", "off"]
     """torch.compile; `auto` compiles on a GPU."""
 

@@ -91,7 +91,7 @@ class CaptionerSettings(Section):
     checkpoint_steps: Count
     """Steps between checkpoints to resume from."""
     precision: Literal["auto", "float32", "bfloat16"]
-    """`auto` is bfloat16 on a GPU that has it and float32 elsewhere."""
+    """`auto` is bfloat16 on a GPU or processor (AMX) that multiplies in it, float32 elsewhere."""
 
     @field_validator("heads")
     @classmethod

@@ -11,6 +11,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import telling_full_disk
+from vit_atlas.models.classifier import in_bfloat16
 from vit_atlas.processes import from_first, wait_for_all
 from vit_atlas.settings import CaptionerSettings, FinetuneSettings
 from vit_atlas.training.callbacks import Epochs, Keeper, Progress
@@ -40,9 +41,6 @@ def make_arguments(
     """
     cuda = torch.cuda.is_available()
     steps = -(-photos // settings.batch_size)
-    half = settings.precision == "bfloat16" or (
-        settings.precision == "auto" and cuda and torch.cuda.is_bf16_supported()
-    )
     args = TrainingArguments(
         output_dir=str(checkpoints.folder),
         num_train_epochs=settings.epochs,
@@ -60,7 +58,7 @@ def make_arguments(
         save_steps=settings.checkpoint_steps,
         save_total_limit=2,
         seed=settings.seed,
-        bf16=half,
+        bf16=in_bfloat16(settings.precision),
         # Without this, bfloat16 on a machine with no accelerator is taken for a mistake.
         use_cpu=not torch.accelerator.is_available(),
         dataloader_pin_memory=cuda,

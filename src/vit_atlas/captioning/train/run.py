@@ -18,6 +18,7 @@ from vit_atlas.captioning.train.features import cached_features, features_key
 from vit_atlas.code_hash import code_hash
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
+from vit_atlas.models.classifier import in_bfloat16
 from vit_atlas.paths import CAPTION_VERIFY_CACHE, CAPTIONER, CHECKPOINTS
 from vit_atlas.processes import count
 from vit_atlas.settings import Captioner, CaptionerSettings
@@ -68,8 +69,9 @@ def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backb
     torch.manual_seed(settings.seed)
     fresh = CaptionNetwork(shape)
     paths = [photo.path for photo in [*train, *val]]
-    key = features_key(paths, describe_backbone(settings), backbone)
-    features = cached_features(paths, backbone, FEATURES, key)
+    half = in_bfloat16(settings.precision)
+    key = features_key(paths, describe_backbone(settings), backbone, half)
+    features = cached_features(paths, backbone, FEATURES, key, half)
     checkpoints = Checkpoints(_run_key(settings, shape, train, val, key))
     learning.fit_captioner(
         fresh,
