@@ -187,6 +187,20 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Correct p-values (tests,) for their number; those that are NaN stay so and do not count.
+
+    References:
+        Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure
+    """
+    order = np.argsort(p_values)
+    order = order[~np.isnan(p_values[order])]
+    corrected = np.full(len(p_values), np.nan)
+    steps = p_values[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return corrected
+
+
 def _all_the_same(values: Any) -> bool:
     """Whether these are several booleans without a difference."""
     array = np.asarray(values).ravel()

@@ -7,7 +7,6 @@ photo are not to be had are compared by their two intervals as if the photos had
 
 References:
     Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses, chapter 3.
-    Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
     Satterthwaite 1946, An approximate distribution of estimates of variance components.
 """
 
@@ -17,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from vit_atlas.estimates import Estimate
+from vit_atlas.estimates import Estimate, holm
 
 Verdict = Literal["better", "worse", "differs", "no difference seen", "cannot be said"]
 Array = np.ndarray
@@ -121,16 +120,14 @@ def judge(rows: Sequence[Row]) -> list[Row]:
     """Correct for the number of rows (Holm) and give every row its verdict."""
     from scipy.stats import norm
 
-    tested = sorted(
-        (place for place, row in enumerate(rows) if row.p is not None), key=lambda place: rows[place].p or 0
-    )
-    judged, highest = list(rows), 0.0
-    reach = float(norm.ppf(1 - LEVEL / 2 / max(len(tested), 1)) + norm.ppf(POWER))
-    for done, place in enumerate(tested):
-        row = rows[place]
-        highest = max(highest, min(1.0, (row.p or 0.0) * (len(tested) - done)))
+    corrected = holm(np.array([np.nan if row.p is None else row.p for row in rows]))
+    tested = int((~np.isnan(corrected)).sum())
+    reach = float(norm.ppf(1 - LEVEL / 2 / max(tested, 1)) + norm.ppf(POWER))
+    judged = list(rows)
+    for place in np.flatnonzero(~np.isnan(corrected)):
+        row, p = rows[place], float(corrected[place])
         seen_from = row.error * reach if row.error else None
-        judged[place] = replace(row, corrected=highest, seen_from=seen_from, verdict=_verdict(row, highest))
+        judged[place] = replace(row, corrected=p, seen_from=seen_from, verdict=_verdict(row, p))
     return judged
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vit_atlas.estimates import Estimate
+from vit_atlas.estimates import Estimate, holm
 from vit_atlas.interventions.answers import ANSWERS, BACKGROUND, NAMES, by_photo
 from vit_atlas.io.frames import read_csv
 from vit_atlas.io.summary import Summary
@@ -88,9 +88,6 @@ def by_class(table: pd.DataFrame, settings: InterventionSettings) -> pd.DataFram
         One row a class: class_name, photos, the share of right answers by intervention (:data:`ANSWERS`),
         needs_object with its interval (whole less background, paired), named_on_others (share of the other classes'
         backgrounds that get this class's name) and shortcut_p, the corrected p-value; NaN without masks.
-
-    References:
-        Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure
     """
     correct = by_photo(table, "correct")
     classes = table.drop_duplicates("image_id").set_index("image_id")["class_name"].reindex(correct.index)
@@ -104,7 +101,7 @@ def by_class(table: pd.DataFrame, settings: InterventionSettings) -> pd.DataFram
         rows.append({"class_name": name, "photos": len(photos), **shares, **needs.flat("needs_object")})
         rows[-1]["named_on_others"] = others
     found = pd.DataFrame(rows)
-    found["shortcut_p"] = _holm(np.asarray(p_values))
+    found["shortcut_p"] = holm(np.asarray(p_values))
     return found
 
 
@@ -124,13 +121,3 @@ def _named(backgrounds: pd.DataFrame, name: str) -> tuple[float, float]:
         return float(there.mean()), 1.0
     table = [[here.sum(), (~here).sum()], [there.sum(), (~there).sum()]]
     return float(there.mean()), float(fisher_exact(table, alternative="greater").pvalue)
-
-
-def _holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's corrected p-values; those that are NaN stay so and do not count."""
-    order = np.argsort(p_values)
-    order = order[~np.isnan(p_values[order])]
-    corrected = np.full(len(p_values), np.nan)
-    steps = p_values[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return corrected
