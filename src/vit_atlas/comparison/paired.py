@@ -124,8 +124,9 @@ def judge(rows: Sequence[Row]) -> list[Row]:
     tested = int((~np.isnan(corrected)).sum())
     reach = float(norm.ppf(1 - LEVEL / 2 / max(tested, 1)) + norm.ppf(POWER))
     judged = list(rows)
-    for place in np.flatnonzero(~np.isnan(corrected)):
-        row, p = rows[place], float(corrected[place])
+    for place, (row, p) in enumerate(zip(rows, corrected.tolist(), strict=True)):
+        if row.p is None:
+            continue
         seen_from = row.error * reach if row.error else None
         judged[place] = replace(row, corrected=p, seen_from=seen_from, verdict=_verdict(row, p))
     return judged
