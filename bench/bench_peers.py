@@ -34,7 +34,7 @@ from vit_atlas.data.augmentation import PhotoAugmentation
 from vit_atlas.data.manifest import Manifest, read_classes
 from vit_atlas.data.photos import open_photo
 from vit_atlas.finetune.run import train_classifier
-from vit_atlas.models.classifier import Classifier, load_pretrained
+from vit_atlas.models.classifier import Classifier, autocast, load_pretrained
 from vit_atlas.settings import Settings, load_settings
 from vit_atlas.tracking import Stream
 from vit_atlas.training.checkpoints import Checkpoints
@@ -50,6 +50,8 @@ class Job:
     classes: list[str]
     train: Manifest
     val: Manifest
+    bfloat16: bool = False
+    """Whether a peer trains in it, as its own option would; ours follows its setting."""
     begin: float = field(default_factory=time.perf_counter)
     steps: list[float] = field(default_factory=list)
     """When every step began, its photos loaded."""
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of part 2; 0 leaves it out")
     parser.add_argument("--only", nargs="+", choices=list(LOOPS), default=list(LOOPS), help="some of them")
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto", help="finetune.compile of ours")
+    parser.add_argument("--bfloat16", action="store_true", help="peers train in bfloat16 (--bf16; --amp)")
     options = parser.parse_args()
     if "timm" in options.only:
         try:
@@ -98,7 +101,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in options.only}
         for _ in range(options.rounds):
             for name in options.only:
-                job = Job(changed(settings, **own), classes, Manifest(few), Manifest(few[:1]))
+                job = Job(changed(settings, **own), classes, Manifest(few), Manifest(few[:1]), options.bfloat16)
                 LOOPS[name](job)
                 times[name] += np.diff(job.steps)[1:].tolist()
         if options.rounds:
@@ -106,7 +109,8 @@ def main() -> None:
         if options.epochs:
             parts = manifest.split("train"), manifest.split("val")
             jobs = {
-                name: Job(changed(settings, **own, epochs=options.epochs), classes, *parts) for name in options.only
+                name: Job(changed(settings, **own, epochs=options.epochs), classes, *parts, options.bfloat16)
+                for name in options.only
             }
             for name, job in jobs.items():
                 job.begin = time.perf_counter()
@@ -184,6 +188,8 @@ def hugging_face(job: Job) -> None:
         eval_strategy="epoch",
         save_strategy="no",
         dataloader_num_workers=own.workers,
+        bf16=job.bfloat16,
+        use_cpu=not torch.accelerator.is_available(),
         remove_unused_columns=False,
         report_to="none",
         disable_tqdm=True,
@@ -223,7 +229,9 @@ def timm_loop(job: Job) -> None:
         model.train()
         for pixels, labels in train:
             job.steps.append(time.perf_counter())
-            loss(model(pixels), labels).backward()
+            with autocast(pixels.device, job.bfloat16):
+                value = loss(model(pixels), labels)
+            value.backward()
             optimizer.step()
             optimizer.zero_grad()
             done += 1
