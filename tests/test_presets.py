@@ -27,7 +27,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "captioning" / "images").mkdir(parents=True)
     shutil.copytree(CONF, tmp_path / "conf")
     path = tmp_path / "params.yaml"
-    path.write_text(params_text())
+    path.write_text(params_text(captioner={"precision": "auto"}))
     return path
 
 
