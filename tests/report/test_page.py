@@ -120,7 +120,7 @@ def test_an_empty_folder_gives_a_page_that_says_what_is_missing(folder: Path) ->
         "metrics/evaluate.json is missing",
         "metrics/attention.json is missing: `dvc repro metrics` writes it",
         "There are no maps of attention",
-        "There are no captions",
+        "There are no captions: dvc repro caption-attn writes them",
         "There are no similarities of position embeddings",
         "per_class.csv is missing",
         "build/history.csv is missing",
