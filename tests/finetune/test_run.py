@@ -318,6 +318,25 @@ def test_bfloat16_trains_with_no_accelerator_either(project: Path) -> None:
     assert HISTORY.is_file()
 
 
+def test_a_checkpoint_is_not_resumed_where_auto_means_another_precision(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def amx(there: bool) -> None:
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: there)
+
+    amx(True)
+    with monkeypatch.context() as patch:
+        interrupt(patch, 4)
+        with pytest.raises(StoppedError):
+            run(precision="auto")
+    amx(False)
+    run(precision="auto")
+    record = read_training()
+    assert record is not None
+    assert (record.precision, record.resumed) == ("float32", False)
+
+
 def test_a_head_from_the_probe_is_interrupted_and_ends_the_same(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(head_init="probe")
     expected = outputs()

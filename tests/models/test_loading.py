@@ -144,6 +144,7 @@ def test_processor_stretches_and_keeps_the_pretrained_statistics(pretrained: Pat
         {"do_rescale": False, "image_mean": [120.0, 110.0, 100.0], "image_std": [60.0, 50.0, 70.0]},
         {"do_rescale": False, "do_normalize": False},
         {"resample": 0},
+        {"image_mean": 0.5, "image_std": 0.25},
     ],
 )
 def test_pixels_are_what_the_models_own_processor_makes_of_them(tmp_path: Path, own: dict[str, Any]) -> None:
@@ -151,6 +152,27 @@ def test_pixels_are_what_the_models_own_processor_makes_of_them(tmp_path: Path, 
     ViTImageProcessor(size={"height": 32, "width": 32}, **own).save_pretrained(tmp_path)
     expected = AutoImageProcessor.from_pretrained(tmp_path)(photo(), return_tensors="pt")["pixel_values"]
     torch.testing.assert_close(load(tmp_path).pixel_values([photo()]), expected.float(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"image_mean": None},
+        {"image_std": None},
+        {"image_std": [0.5, 0.0, 0.5]},
+        {"image_mean": [0.5, 0.5]},
+        {"rescale_factor": 0},
+        {"rescale_factor": "1/255"},
+        {"resample": "bicubic"},
+        {"resample": 99},
+    ],
+)
+def test_a_processor_that_makes_no_input_is_one_sentence(tmp_path: Path, own: dict[str, Any]) -> None:
+    save_pretrained("vit", tmp_path)
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    with pytest.raises(AtlasError, match=r"model\.name .*: its preprocessor_config\.json makes no input of a photo"):
+        load(tmp_path)
 
 
 def test_image_size_must_be_divisible(pretrained: Path) -> None:

@@ -129,7 +129,9 @@ def trained(
     manifest, classes = Manifest.read(), read_classes(CLASSES)
     train, val = manifest.require("train"), manifest.require("val")
     classifier = load_pretrained(model, classes, settings.seed)
-    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
+    # What `auto` is here: on another machine it may be the other one.
+    used = settings.model_copy(update={"precision": "bfloat16" if in_bfloat16(settings.precision) else "float32"})
+    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": used}
     initial = classifier.model.state_dict()
     checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial, code_hash(__name__))))
     started, resumed = time.monotonic(), from_first(checkpoints.latest) is not None

@@ -147,7 +147,7 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
 
     Raises:
         AtlasError: there is no such model, the hub is out of reach, the model is no plain vision transformer, its
-            weights are not whole, or its patches do not divide the image size.
+            weights are not whole, its processor makes no input of a photo, or its patches do not divide the image size.
     """
     source = model_source(settings)
     with explained(settings):
@@ -168,7 +168,7 @@ def load_pretrained(settings: ModelSettings, classes: Sequence[str], seed: int) 
     model = fit_to_size(model, size)
     # What is saved must not depend on where this machine keeps its cache.
     model.config._name_or_path = settings.name
-    classifier = Classifier(model.eval(), _stretching_processor(pretrained_processor, size))
+    classifier = Classifier(model.eval(), _tried_processor(pretrained_processor, size, settings.name))
     _require_readout(classifier, settings.name, ASKED_BY)
     return classifier
 
@@ -344,6 +344,26 @@ def _initialise_head(model: Any, seed: int) -> None:
             nn.init.zeros_(parameters[name])
 
 
+def _tried_processor(pretrained: Any, size: Size, name: str) -> ViTImageProcessor:
+    why: Any = "its pixels are no numbers"
+    try:
+        processor = _stretching_processor(pretrained, size)
+        pixels = processor(images=[Image.new("RGB", (9, 7))], return_tensors="pt")["pixel_values"]
+        if pixels.shape == (1, 3, *size) and pixels.isfinite().all():
+            return processor
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        why = error
+    raise AtlasError(
+        f"{ASKED_BY} {name}: its preprocessor_config.json makes no input of a photo ({why}): "
+        "mend image_mean, image_std, rescale_factor or resample there"
+    )
+
+
+def _by_channel(value: Any) -> list[float]:
+    """A mean or deviation of each channel; one number stands for all three."""
+    return [value] * 3 if isinstance(value, int | float) else list(value)
+
+
 def _stretching_processor(pretrained: Any, size: Size) -> ViTImageProcessor:
     timm_config = getattr(pretrained, "data_config", None)
     if timm_config is not None:
@@ -357,8 +377,8 @@ def _stretching_processor(pretrained: Any, size: Size) -> ViTImageProcessor:
         scale = (
             255 * getattr(pretrained, "rescale_factor", 1 / 255) if getattr(pretrained, "do_rescale", True) else 255.0
         )
-        mean = [value / scale for value in (pretrained.image_mean if normalises else [0.0, 0.0, 0.0])]
-        std = [value / scale for value in (pretrained.image_std if normalises else [1.0, 1.0, 1.0])]
+        mean = [value / scale for value in _by_channel(pretrained.image_mean if normalises else 0.0)]
+        std = [value / scale for value in _by_channel(pretrained.image_std if normalises else 1.0)]
     return ViTImageProcessor(
         size={"height": size[0], "width": size[1]},
         resample=int(resample),

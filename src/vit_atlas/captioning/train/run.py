@@ -98,7 +98,14 @@ def _run_key(
 ) -> str:
     """Hash of all that a training's result depends on, so that nobody resumes a training that was another one."""
     versions = [library.__version__ for library in (torch, transformers, tokenizers)]
-    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions, code_hash(__name__)]
+    parts = [
+        settings.model_dump(mode="json"),
+        asdict(shape),
+        features,
+        versions,
+        code_hash(__name__),
+        in_bfloat16(settings.precision),
+    ]
     digest = hashlib.sha256(repr(parts).encode())
     for photo in [*train, *val]:
         digest.update(repr((photo.name, photo.split, photo.captions)).encode())
