@@ -262,3 +262,16 @@ def test_a_section_that_is_a_word_is_refused_by_a_preset_too(params: Path) -> No
 def test_a_group_named_after_a_section_is_hinted_at_when_it_is_set_instead() -> None:
     with pytest.raises(AtlasError, match="a preset is chosen by `vit-atlas use data=photos`"):
         check_settings({name: {} for name in Settings.model_fields} | {"data": "photos"})
+
+
+@pytest.mark.parametrize("change", ["merge key", "UTF-16"])
+def test_a_file_in_another_form_is_one_sentence_and_stays(params: Path, change: str) -> None:
+    text = params.read_text()
+    if change == "UTF-16":
+        params.write_text(text, encoding="utf-16")
+    else:
+        params.write_text(text.replace("evaluate:\n", "evaluate:\n  <<: {seed: 0}\n", 1))
+    before = params.read_bytes()
+    with pytest.raises(AtlasError, match="not in the form of a section a block and a key a line"):
+        use_presets({"model": "dinov2_small"})
+    assert params.read_bytes() == before

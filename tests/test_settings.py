@@ -166,8 +166,16 @@ def test_an_unknown_kind_is_answered_with_those_that_are(kind: str | None) -> No
         check_settings(content)
 
 
-def test_broken_yaml_is_one_sentence(tmp_path: Path) -> None:
-    assert "not valid YAML" in problem(tmp_path, "model: {name: [")
+@pytest.mark.parametrize(
+    "text", ["model: {name: [", "model: {name: 2026-13-01}", "model: {name: !!int abc}", "model: {name: !!bool maybe}"]
+)
+def test_broken_yaml_is_one_sentence(tmp_path: Path, text: str) -> None:
+    assert "not valid YAML" in problem(tmp_path, text)
+
+
+def test_a_folder_in_the_place_of_the_settings_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AtlasError, match="cannot be read: Is a directory"):
+        load_settings(tmp_path)
 
 
 def test_a_key_twice_is_one_sentence(tmp_path: Path) -> None:

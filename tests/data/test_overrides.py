@@ -108,6 +108,26 @@ def test_corrections_of_photos_that_are_left_out_are_counted_and_those_that_were
         write_corrections(two_classes, fixes, photos, ["cat", "dog"], rejected)
 
 
+def test_the_name_of_a_photo_that_is_left_out_finds_no_other_one(two_classes: Path, tmp_path: Path) -> None:
+    deeper = two_classes / "sub" / "cat"
+    deeper.mkdir(parents=True)
+    (two_classes / "cat" / "1.jpg").rename(deeper / "1.jpg")
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("path,label\ncat/1.jpg,dog\n")
+    photos = sorted(two_classes.rglob("*.jpg"))
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"], ["cat/1.jpg"]) == (0, 0, 1)
+    assert not (two_classes / NAME).exists()
+    (two_classes / NAME).write_text("path,label\ncat/1.jpg,cat\n")
+    fixes.write_text("path,label\ncat/2.jpg,dog\n")
+    assert write_corrections(two_classes, fixes, photos, ["cat", "dog"], ["cat/1.jpg"]) == (1, 2, 0)
+    assert (two_classes / NAME).read_text() == "path,label\ncat/1.jpg,cat\ncat/2.jpg,dog\n"
+
+
+def test_no_folder_to_correct_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AtlasError, match="there is no folder"):
+        write_corrections(tmp_path / "gone", tmp_path / "fixes.csv", [], ["cat", "dog"])
+
+
 def test_the_command_tells_which_rows_it_left_out(
     two_classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -184,3 +184,15 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stay
         living.write_text("first")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.mine", "out", "out.json"]
     assert (tmp_path / "out.json").read_text() == "first"
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nothing"])
+def test_a_folder_does_not_take_the_place_of_something_else(tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "target"
+    if kind == "file":
+        target.write_text("mine")
+    else:
+        target.symlink_to("gone")
+    with pytest.raises(AtlasError, match="is to be a folder"), atomic_folder(target):
+        pytest.fail("nothing is made before")
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]

@@ -1,7 +1,7 @@
 """Corrected labels in a table beside the photos: label_overrides.csv with path and label. Photos are never touched."""
 
 import unicodedata
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from vit_atlas.data import label_table
 from vit_atlas.data.candidates import Layout
-from vit_atlas.data.tree import Folder, find_table, finder, folded, name_below
+from vit_atlas.data.tree import Folder, find_table, finder, name_below
 from vit_atlas.errors import AtlasError, some
 from vit_atlas.io.frames import write_csv
 from vit_atlas.io.tables import read_table
@@ -43,7 +43,7 @@ def overridden(root: Folder, layout: Layout, table: Path) -> Layout:
     photos = [candidate.path for candidate in layout.candidates]
     # What was left out before has a name in the table without being a photo of the manifest.
     left_out = [item.file for item in layout.rejected]
-    new, _ = _read(table, finder(root, photos), layout.classes, left_out)
+    new, _ = _read(table, root, photos, layout.classes, left_out)
     candidates = tuple(replace(one, class_name=new.get(one.path, one.class_name)) for one in layout.candidates)
     changed = sum(one.class_name != old.class_name for one, old in zip(candidates, layout.candidates, strict=True))
     ignored = (*layout.ignored, name_below(root.path, table))
@@ -69,32 +69,37 @@ def write_corrections(
     Raises:
         AtlasError: a table cannot be read, or has labels or paths that are not known; nothing is written then.
     """
+    if not folder.is_dir():
+        raise AtlasError(f"there is no folder {folder}, whose labels could be corrected: `dvc checkout` brings it")
     root = Folder(folder, sorted(path for path in folder.iterdir() if not path.is_dir()))
-    find = finder(root, photos)
-    labels, gone = _read(corrections, find, classes, left_out)
+    labels, gone = _read(corrections, root, photos, classes, left_out)
     if not labels and not gone:
         raise AtlasError(f"{corrections} has no rows: expected a path and a label in each")
     table = find_table(root, (NAME,), "overrides")
     # What it says of a file that is left out is kept: the file may be mended.
-    known, kept = _read(table, find, classes, left_out) if table else ({}, {})
+    known, kept = _read(table, root, photos, classes, left_out) if table else ({}, {})
     both = kept | {name_below(folder, path): label for path, label in (known | labels).items()}
-    write_csv(table or folder / NAME, pd.DataFrame(sorted(both.items()), columns=["path", "label"]))
+    if labels:
+        write_csv(table or folder / NAME, pd.DataFrame(sorted(both.items()), columns=["path", "label"]))
     return len(labels), len(both), len(gone)
 
 
 def _read(
-    table: Path, find: Callable[[str], Path | None], classes: Sequence[str], left_out: Collection[str] = ()
+    table: Path, root: Folder, photos: Sequence[Path], classes: Sequence[str], left_out: Collection[str]
 ) -> tuple[dict[Path, str], dict[str, str]]:
     """The label of each photo that the table names, and of each file of ``left_out``, as it is spelt.
 
     Raises:
         AtlasError: everything that is wrong with its rows, in one sentence.
     """
-    labels, gone, known_gone = dict[Path, str](), dict[str, str](), {folded(name) for name in left_out}
+    labels, gone = dict[Path, str](), dict[str, str]()
+    # Both together: the name of a file that is left out must not find a photo whose path only ends like it.
+    without_photo = {root.path / name for name in left_out} - set(photos)
+    find = finder(root, [*photos, *sorted(without_photo)])
     unknown_paths, unknown_labels, twice = list[str](), list[str](), list[str]()
     for _, row in read_table(table, COLUMNS, ("path", "label")).rows:
         path, label = find(row["path"]), unicodedata.normalize("NFC", row["label"])
-        if path is None and folded(row["path"]) in known_gone:
+        if path in without_photo:
             gone[row["path"]] = label
         elif path is None:
             unknown_paths.append(row["path"])

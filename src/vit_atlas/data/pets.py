@@ -15,8 +15,8 @@ from vit_atlas.paths import cache_folder
 
 NEEDED_BYTES = 2_000_000_000
 """Archives and unpacked photos together."""
-WHOLE = ("images", "annotations/trainval.txt", "annotations/test.txt")
-"""What a folder with the data set holds; trimaps may be missing, as any mask may."""
+FOLDERS = ("images", "annotations")
+LISTS = ("annotations/trainval.txt", "annotations/test.txt")
 
 
 def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
@@ -34,14 +34,20 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
     """
     from torchvision.datasets import OxfordIIITPet
 
+    if folder.exists() and not folder.is_dir():  # Before 800 MB are fetched.
+        raise AtlasError(f"{folder} is to be a folder, and there is something else: move it away")
     if not replace:
-        if all((folder / name).exists() for name in WHOLE):
+        if _is_whole(folder):
             progress(f"{folder} holds Oxford-IIIT Pet already")
             return _photos(folder)
         require_ours(folder, SOURCES)
     scratch = cache_folder() / "oxford-iiit-pet-download"
     require_free_space(scratch, NEEDED_BYTES, "downloading Oxford-IIIT Pet", "set VIT_ATLAS_CACHE to a larger disk")
     progress("Downloading Oxford-IIIT Pet (about 800 MB) from www.robots.ox.ac.uk")
+    unpacked = scratch / "oxford-iiit-pet"
+    # torchvision takes folders for whole that an unpacking which was cut off left behind; it keeps the archives.
+    for name in FOLDERS:
+        shutil.rmtree(unpacked / name, ignore_errors=True)
     try:
         with _inside_only():
             OxfordIIITPet(scratch, download=True)
@@ -50,12 +56,26 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
             f"Oxford-IIIT Pet could not be downloaded ({' '.join(str(error).split())[:200]}): check the network, "
             f"or put the published images/ and annotations/ in {folder} yourself"
         ) from None
-    unpacked = scratch / "oxford-iiit-pet"
+    if not _is_whole(unpacked):
+        raise AtlasError(
+            f"the archives of Oxford-IIIT Pet in {unpacked} lack photos or lists: remove them, and try again"
+        )
     with atomic_folder(folder) as target:
-        for name in ("images", "annotations"):
+        for name in FOLDERS:
             shutil.move(unpacked / name, target / name)
     shutil.rmtree(scratch, ignore_errors=True)
     return _photos(folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has both lists and every photo that they name; trimaps may be missing, as any mask may."""
+    lists = [folder / name for name in LISTS]
+    if not all(path.is_file() for path in lists):
+        return False
+    names = [
+        line.split()[0] for path in lists for line in path.read_text(errors="replace").splitlines() if line.strip()
+    ]
+    return bool(names) and all((folder / "images" / f"{name}.jpg").is_file() for name in names)
 
 
 def _photos(folder: Path) -> int:

@@ -54,9 +54,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     that was killed left here is removed.
 
     Raises:
-        AtlasError: the disk is full.
+        AtlasError: the disk is full, or ``path`` is a file or a link that leads nowhere.
     """
     target = Path(path)
+    if (target.exists() or target.is_symlink()) and not target.is_dir():
+        raise AtlasError(f"{target} is to be a folder, and there is something else: move it away")
     with telling_full_disk(target):
         _make_room_for(target)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.{_owner()}-", dir=target.parent))

@@ -269,7 +269,10 @@ def read_params(path: str | Path = PARAMS) -> dict[str, Any]:
         content = load_yaml(Path(path))
     except FileNotFoundError:
         raise AtlasError(f"{path} does not exist: run from the project's folder, the one with dvc.yaml") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise AtlasError(f"{path} cannot be read: {error.strerror}") from None
+    # What is none of YAML's own errors comes from values such as a month 13.
+    except (YAMLError, ValueError, KeyError, RecursionError) as error:
         place = " ".join(str(error).split())
         raise AtlasError(f"{path} is not valid YAML: {place}") from None
     if not isinstance(content, dict | None):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from vit_atlas.errors import AtlasError
@@ -82,8 +83,12 @@ def use_presets(choices: Mapping[str, str]) -> list[Change]:
             whole = "kind" in values and values["kind"] != after.get(section, {}).get("kind")
             after[section] = values if whole else after.get(section, {}) | values
     check_settings(after)
-    text = rewrite(PARAMS.read_text(encoding="utf-8"), after)
-    if load_yaml(text) != after:
+    try:
+        text = rewrite(PARAMS.read_text(encoding="utf-8"), after)
+        written = load_yaml(text)
+    except (YAMLError, KeyError, TypeError, ValueError, RecursionError):
+        written = None
+    if written != after:
         raise AtlasError(f"{PARAMS} is not in the form of a section a block and a key a line: write it so")
     changes = _changes(before, after)
     if changes:
