@@ -248,6 +248,10 @@ def test_articles() -> None:
 
 def test_nobodys_own_photos_are_overwritten(tmp_path: Path) -> None:
     require_ours(tmp_path / "missing", "sources.csv")
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(AtlasError, match="is to be a folder"):
+        require_ours(tmp_path / "link", "sources.csv", replace=True)
+    (tmp_path / "link").unlink()
     require_ours(tmp_path, "sources.csv")
     (tmp_path / "mine.jpg").write_bytes(b"x")
     with pytest.raises(AtlasError, match="holds something else than the sample: move it away, or add --replace"):

@@ -29,7 +29,10 @@ def suspects(
         photos = [Path(path) for path in Manifest.read().paths]
         rejected = read_csv(REJECTED, "prepare", ("file",))["file"]
         given, kept, gone = write_corrections(CLASSIFICATION_DATA, fix, photos, read_classes(), rejected)
-        typer.echo(f"{given} labels corrected, {kept} in {CLASSIFICATION_DATA / NAME}: `dvc repro` trains with them")
+        if given:
+            typer.echo(
+                f"{given} labels corrected, {kept} in {CLASSIFICATION_DATA / NAME}: `dvc repro` trains with them"
+            )
         if gone:
             typer.echo(f"{gone} rows name photos that prepare has left out since (see {REJECTED}): not added")
         return

@@ -65,8 +65,7 @@ def import_dataset(
         AtlasError: the library is missing, the source cannot be loaded, its columns are not clear, or ``folder`` holds
             something else than the sample.
     """
-    if not replace:
-        require_ours(folder, SOURCES)
+    require_ours(folder, SOURCES, replace)
     with TemporaryDirectory() as scratch, _one_sentence(source):
         loaded = _load(source, choice, scratch)
         splits, skipped = _named_splits(loaded.splits)

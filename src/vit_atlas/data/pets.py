@@ -34,13 +34,10 @@ def write_pets(folder: Path, progress: Progress, replace: bool = False) -> int:
     """
     from torchvision.datasets import OxfordIIITPet
 
-    if folder.exists() and not folder.is_dir():  # Before 800 MB are fetched.
-        raise AtlasError(f"{folder} is to be a folder, and there is something else: move it away")
-    if not replace:
-        if _is_whole(folder):
-            progress(f"{folder} holds Oxford-IIIT Pet already")
-            return _photos(folder)
-        require_ours(folder, SOURCES)
+    if not replace and _is_whole(folder):
+        progress(f"{folder} holds Oxford-IIIT Pet already")
+        return _photos(folder)
+    require_ours(folder, SOURCES, replace)
     scratch = cache_folder() / "oxford-iiit-pet-download"
     require_free_space(scratch, NEEDED_BYTES, "downloading Oxford-IIIT Pet", "set VIT_ATLAS_CACHE to a larger disk")
     progress("Downloading Oxford-IIIT Pet (about 800 MB) from www.robots.ox.ac.uk")

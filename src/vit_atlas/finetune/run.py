@@ -23,7 +23,7 @@ from vit_atlas.finetune.tokens import trunk_tokens
 from vit_atlas.io.files import atomic_folder
 from vit_atlas.io.frames import write_csv
 from vit_atlas.model_card import write_card
-from vit_atlas.models.classifier import Classifier, device_name, in_bfloat16, load_pretrained
+from vit_atlas.models.classifier import Classifier, device_name, load_pretrained
 from vit_atlas.models.readout import find_readout
 from vit_atlas.models.trunk import split
 from vit_atlas.paths import CLASSES, HISTORY, MANIFEST, MODEL, VALIDATION
@@ -34,6 +34,7 @@ from vit_atlas.training.checkpoints import Checkpoints, only_one, run_key
 from vit_atlas.training.datasets import AugmentedPhotos, PlainPhotos
 from vit_atlas.training.loop import deterministic, fit, training_arguments
 from vit_atlas.training.record import record_training
+from vit_atlas.training.trainer import with_precision
 
 STARTING_POINT_KEPT = (
     "no epoch was better on the validation photos than the starting point (the linear probe's head on the pretrained "
@@ -129,9 +130,8 @@ def trained(
     manifest, classes = Manifest.read(), read_classes(CLASSES)
     train, val = manifest.require("train"), manifest.require("val")
     classifier = load_pretrained(model, classes, settings.seed)
-    # What `auto` is here: on another machine it may be the other one.
-    used = settings.model_copy(update={"precision": "bfloat16" if in_bfloat16(settings.precision) else "float32"})
-    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": used}
+    settings = with_precision(settings)
+    sections: dict[str, Any] = {"model": model, "augment": augment, "finetune": settings}
     initial = classifier.model.state_dict()
     checkpoints = Checkpoints(from_first(lambda: run_key(Path(MANIFEST), sections, initial, code_hash(__name__))))
     started, resumed = time.monotonic(), from_first(checkpoints.latest) is not None
@@ -160,7 +160,7 @@ def _probe(
     """The linear probe and the features that it was fitted on, where it is asked for."""
     if not (settings.linear_probe or settings.head_init == "probe"):
         return None, {}
-    features = clean_features(classifier, {"train": train, "val": val}, in_bfloat16(settings.precision))
+    features = clean_features(classifier, {"train": train, "val": val}, settings.precision == "bfloat16")
     labels = {"train": train.labels, "val": val.labels}
     return from_first(lambda: fit_probe(features, labels, len(classifier.id2label))), features
 

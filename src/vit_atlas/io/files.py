@@ -57,8 +57,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         AtlasError: the disk is full, or ``path`` is a file or a link that leads nowhere.
     """
     target = Path(path)
-    if (target.exists() or target.is_symlink()) and not target.is_dir():
-        raise AtlasError(f"{target} is to be a folder, and there is something else: move it away")
+    require_place(target)
     with telling_full_disk(target):
         _make_room_for(target)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.{_owner()}-", dir=target.parent))
@@ -137,6 +136,16 @@ def read_json(path: str | Path) -> Any:
 def free_space(folder: str | Path) -> int:
     """Bytes that are free on the file system of ``folder``, which need not exist yet."""
     return shutil.disk_usage(_existing(Path(folder))).free
+
+
+def require_place(folder: Path) -> None:
+    """Check that ``folder`` is a folder or missing, before anything is made for it.
+
+    Raises:
+        AtlasError: it is a file or a link that leads nowhere.
+    """
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise AtlasError(f"{folder} is to be a folder, and there is something else: move it away")
 
 
 def require_free_space(folder: str | Path, needed_bytes: int, purpose: str, remedy: str) -> None:

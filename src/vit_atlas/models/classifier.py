@@ -122,7 +122,7 @@ def device_name(where: torch.device) -> str:
 def in_bfloat16(precision: str) -> bool:
     """Whether to compute in bfloat16: as ``precision`` says, and with `auto` where the device multiplies in it.
 
-    A processor with AMX multiplies about four times as fast in it; with AVX512_BF16 alone, training a ViT is slower.
+    Chosen on one processor of each kind: with AMX products are about four times as fast, with AVX512_BF16 alone slower.
     """
     if precision != "auto":
         return precision == "bfloat16"

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -18,6 +18,13 @@ from vit_atlas.training.callbacks import Epochs, Keeper, Progress
 from vit_atlas.training.checkpoints import Checkpoints
 from vit_atlas.training.datasets import EpochSampler
 from vit_atlas.training.sharing import batch_share
+
+S = TypeVar("S", FinetuneSettings, CaptionerSettings)
+
+
+def with_precision(settings: S) -> S:
+    """The settings with the precision that `auto` stands for here: on another machine it may be the other one."""
+    return settings.model_copy(update={"precision": "bfloat16" if in_bfloat16(settings.precision) else "float32"})
 
 
 def make_arguments(

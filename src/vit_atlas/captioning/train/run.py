@@ -18,12 +18,12 @@ from vit_atlas.captioning.train.features import cached_features, features_key
 from vit_atlas.code_hash import code_hash
 from vit_atlas.errors import AtlasError
 from vit_atlas.io.files import atomic_folder, write_json
-from vit_atlas.models.classifier import in_bfloat16
 from vit_atlas.paths import CAPTION_VERIFY_CACHE, CAPTIONER, CHECKPOINTS
 from vit_atlas.processes import count
 from vit_atlas.settings import Captioner, CaptionerSettings
 from vit_atlas.training.checkpoints import Checkpoints, only_one
 from vit_atlas.training.loop import deterministic
+from vit_atlas.training.trainer import with_precision
 
 FEATURES = CHECKPOINTS / "caption-features"
 """Where features are kept between runs; beside the checkpoints, outside DVC's outs."""
@@ -48,7 +48,7 @@ def train_captioner(settings: Captioner, target: Path = CAPTIONER) -> None:
     dataset = read_dataset(cache=CAPTION_VERIFY_CACHE)
     dataset.tell()
     with only_one("caption-train"), deterministic():
-        _train(settings, dataset, make_backbone(settings), target)
+        _train(with_precision(settings), dataset, make_backbone(settings), target)
 
 
 def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backbone, target: Path) -> None:
@@ -70,7 +70,7 @@ def _train(settings: CaptionerSettings, dataset: CaptionDataset, backbone: Backb
     fresh = CaptionNetwork(shape)
     paths = [photo.path for photo in [*train, *val]]
     # A CNN's features are too far off in bfloat16: EfficientNet-Lite2's correlate by 0.987, those of a ViT by 0.99997.
-    half = settings.backbone == "model" and in_bfloat16(settings.precision)
+    half = settings.backbone == "model" and settings.precision == "bfloat16"
     key = features_key(paths, describe_backbone(settings), backbone, half)
     features = cached_features(paths, backbone, FEATURES, key, half)
     checkpoints = Checkpoints(_run_key(settings, shape, train, val, key))
@@ -98,14 +98,7 @@ def _run_key(
 ) -> str:
     """Hash of all that a training's result depends on, so that nobody resumes a training that was another one."""
     versions = [library.__version__ for library in (torch, transformers, tokenizers)]
-    parts = [
-        settings.model_dump(mode="json"),
-        asdict(shape),
-        features,
-        versions,
-        code_hash(__name__),
-        in_bfloat16(settings.precision),
-    ]
+    parts = [settings.model_dump(mode="json"), asdict(shape), features, versions, code_hash(__name__)]
     digest = hashlib.sha256(repr(parts).encode())
     for photo in [*train, *val]:
         digest.update(repr((photo.name, photo.split, photo.captions)).encode())

@@ -7,7 +7,7 @@ from vit_atlas.data.stickers.catalogue import stamps
 from vit_atlas.data.stickers.classification import SOURCES, write_classification
 from vit_atlas.data.stickers.fetch import Progress, find_stamps
 from vit_atlas.errors import AtlasError
-from vit_atlas.io.files import atomic_folder
+from vit_atlas.io.files import atomic_folder, require_place
 from vit_atlas.paths import ABOUT
 
 SEED = 0
@@ -34,9 +34,8 @@ def write_sample(folder: Path, progress: Progress, seed: int = SEED, replace: bo
         AtlasError: the cut-outs cannot be found, or a folder is there that is no sample and ``replace`` is not given.
     """
     classification, captioning = folder / "classification", folder / "captioning"
-    if not replace:
-        for target, mark in ((classification, SOURCES), (captioning, CAPTIONING_MARK)):
-            require_ours(target, mark)
+    for target, mark in ((classification, SOURCES), (captioning, CAPTIONING_MARK)):
+        require_ours(target, mark, replace)
     table = stamps()
     source = find_stamps(table, progress)
     with atomic_folder(classification) as target:
@@ -48,13 +47,21 @@ def write_sample(folder: Path, progress: Progress, seed: int = SEED, replace: bo
     return photos, scenes
 
 
-def require_ours(folder: Path, mark: str) -> None:
+def require_ours(folder: Path, mark: str, replace: bool = False) -> None:
     """Let nobody's own photos be overwritten: ``folder`` must be missing, hold only a note, or the file ``mark``.
 
+    With ``replace`` it may be any folder.
+
     Raises:
-        AtlasError: it holds something else.
+        AtlasError: it holds something else, or is no folder.
     """
-    if folder.is_dir() and any(path.name != ABOUT for path in folder.iterdir()) and not (folder / mark).is_file():
+    require_place(folder)
+    if (
+        not replace
+        and folder.is_dir()
+        and any(path.name != ABOUT for path in folder.iterdir())
+        and not (folder / mark).is_file()
+    ):
         raise AtlasError(
             f"{folder} holds something else than the sample: move it away, or add --replace to overwrite it"
         )
